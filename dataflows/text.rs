@@ -1,0 +1,1 @@
+//! What a text says: markup removed, language, sentiment, watched topics. Pure functions.

@@ -1,0 +1,1 @@
+//! Settings: defaults, overlays, environment; the only reader of the environment.

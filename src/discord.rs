@@ -1,0 +1,1 @@
+//! Discord: digests, the outbox, delivery.

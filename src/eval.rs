@@ -1,0 +1,1 @@
+//! `tidings eval`: our figures beside the published ones.

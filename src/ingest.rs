@@ -1,0 +1,1 @@
+//! The way in: content events are checked and appended to the log.

@@ -1,0 +1,1 @@
+//! The memory: embedded chunks and full text, searchable.

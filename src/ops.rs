@@ -1,0 +1,1 @@
+//! Operating: metrics, health, HTTP, logging, supervision.

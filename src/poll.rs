@@ -1,0 +1,1 @@
+//! Pollers: what the platforms publish, as content events.

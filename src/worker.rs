@@ -1,0 +1,1 @@
+//! The timely workers and what drives them.
