@@ -152,6 +152,8 @@ pub struct Enriched {
     pub version: Version,
     /// When the log took the event in: the pipeline clock.
     pub ingested_at: Millis,
+    /// Hash of the event's content, 32 hexadecimal digits: an equal one is a duplicate.
+    pub content_hash: String,
     /// What the version before this one contributed; `None` for the first, and
     /// after a deletion.
     pub previous: Option<Contribution>,

@@ -2,11 +2,22 @@
 //!
 //! No I/O, no clock, no threads: what a graph needs from the world it takes as an
 //! argument, time comes in as data.
+//!
+//! ```text
+//!  content.events ── enrich ── content.enriched ── volume ── results.volume
+//!                       └───── dead.letters
+//! ```
 
-pub mod event;
-pub mod record;
-pub mod text;
 pub mod time;
+pub mod record;
+pub mod event;
+pub mod faults;
+pub mod check;
+pub mod identity;
+pub mod text;
+pub mod enrich;
+pub mod volume;
+pub mod collect;
 
 /// Timely's timestamp: a tick of the runtime's millisecond clock. Event time is data.
 pub type Epoch = u64;

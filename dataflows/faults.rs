@@ -1,0 +1,124 @@
+//! Faults as data: what could not be processed, why, and where it came from.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Record, Stored, topic};
+use crate::time::Millis;
+
+/// Why a record was refused. The names are the `reason` label of
+/// `tidings_dead_letters_total` and of the verdicts of `POST /v1/events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Not JSON, or JSON of another shape.
+    Malformed,
+    /// A required field is absent.
+    Missing,
+    /// A field's value is not allowed.
+    Invalid,
+    /// A record, text or id is larger than its limit.
+    TooLarge,
+    /// Published more than an hour ahead of its ingestion.
+    Future,
+    /// The record's key is not its content id.
+    WrongKey,
+    /// The record lies on a partition that its key does not hash to.
+    WrongPartition,
+    /// The step panicked on it.
+    Panicked,
+    /// Processing it ended the process, twice.
+    Poison,
+}
+
+impl Reason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Malformed => "malformed",
+            Reason::Missing => "missing",
+            Reason::Invalid => "invalid",
+            Reason::TooLarge => "too_large",
+            Reason::Future => "future",
+            Reason::WrongKey => "wrong_key",
+            Reason::WrongPartition => "wrong_partition",
+            Reason::Panicked => "panicked",
+            Reason::Poison => "poison",
+        }
+    }
+}
+
+/// A record that a stage refuses, with a sentence a person understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub reason: Reason,
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+/// One record of dead.letters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetter {
+    pub stage: String,
+    pub reason: Reason,
+    pub detail: String,
+    pub topic: String,
+    pub partition: u32,
+    pub offset: u64,
+    pub ingested_at: Millis,
+    /// The key's bytes as text; what is not UTF-8 is replaced.
+    pub key: String,
+    /// The value's bytes as text, or the first of them where `truncated`.
+    pub value: Option<String>,
+    pub truncated: bool,
+}
+
+/// Bytes of a refused value that its dead letter keeps.
+pub const DEAD_LETTER_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// The dead letter for `stored`, keyed by where it came from.
+pub fn dead_letter(stage: &str, stored: &Stored, fault: &Fault) -> Record {
+    let value = stored.value.as_deref().unwrap_or_default();
+    let kept = &value[..value.len().min(DEAD_LETTER_VALUE_BYTES_MAX)];
+    let letter = DeadLetter {
+        stage: stage.to_string(),
+        reason: fault.reason,
+        detail: fault.detail.clone(),
+        topic: stored.topic.to_string(),
+        partition: stored.partition,
+        offset: stored.offset,
+        ingested_at: Millis(stored.timestamp_ms),
+        key: String::from_utf8_lossy(&stored.key).into_owned(),
+        value: stored.value.as_ref().map(|_| String::from_utf8_lossy(kept).into_owned()),
+        truncated: kept.len() < value.len(),
+    };
+    Record {
+        topic: topic::DEAD_LETTERS.into(),
+        partition: None,
+        key: format!("{}+{}+{}", stored.topic, stored.partition, stored.offset).into_bytes(),
+        value: Some(serde_json::to_vec(&letter).expect("a dead letter is plain data")),
+        timestamp_ms: stored.timestamp_ms,
+        headers: cloud_event("dead-letter.v1", &letter.topic, stored.timestamp_ms),
+    }
+}
+
+/// Headers of the CloudEvents binding for Kafka.
+pub fn cloud_event(kind: &str, source: &str, at_ms: i64) -> Vec<(String, Vec<u8>)> {
+    vec![
+        ("ce_type".into(), format!("tidings.{kind}").into_bytes()),
+        ("ce_source".into(), source.as_bytes().to_vec()),
+        ("ce_time".into(), Millis(at_ms).to_string().into_bytes()),
+    ]
+}

@@ -1,0 +1,283 @@
+//! Volume and mood: content.enriched becomes results.volume, incrementally.
+//!
+//! ```text
+//!  updates ── Explode ─┬─ cells ──── arrange, count ────────┐
+//!                      ├─ authors ── arrange, distinct ─────┼── Publish ── records
+//!                      └─ names, clock ─────────────────────┘
+//!  retractions of frozen cells ──^                published ┘ (while hydrating)
+//! ```
+//!
+//! Cells are functions of the set of current versions: a new version comes with
+//! what the one before contributed, so counts need no state per item. Sums are
+//! integers in the difference, so an arrangement holds one record per cell.
+//!
+//! Retention: a cell's state leaves when it freezes ([`Frozen`]), its published
+//! value when its window's horizon passes.
+
+pub mod cell;
+pub mod explode;
+pub mod publish;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::hash::RandomState;
+use std::rc::Rc;
+
+use differential_dataflow::AsCollection;
+use differential_dataflow::Hashable;
+use differential_dataflow::difference::Abelian;
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::operators::{CountTotal, ThresholdTotal};
+use differential_dataflow::trace::cursor::cursor_list;
+use differential_dataflow::trace::implementations::KeySpine;
+use differential_dataflow::trace::{Cursor, TraceReader};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Capability, Concat};
+use timely::progress::Antichain;
+
+pub use cell::{By, CellKey, Dimension, Settings, Sums, VolumeCell, Window};
+pub use explode::{AuthorSymbol, Update};
+pub use publish::{Part, Published};
+
+use crate::Epoch;
+use crate::record::Record;
+use crate::time::Millis;
+use explode::{Explode, Exploded};
+
+/// What one worker shows of its part of the graph.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// The pipeline clock of the last complete epoch.
+    pub clock_ms: Cell<i64>,
+    pub live_cells: Cell<usize>,
+    /// Items that came too late for a window since the start: minute, hour, day.
+    pub late: Cell<[u64; 3]>,
+}
+
+type CellChange = (CellKey, Epoch, Sums);
+type AuthorChange = ((CellKey, AuthorSymbol), Epoch, isize);
+
+/// Retractions of what is frozen, fed back by [`Frozen::retractions`].
+pub struct Retractions<'scope> {
+    pub cells: StreamVec<'scope, Epoch, CellChange>,
+    pub authors: StreamVec<'scope, Epoch, AuthorChange>,
+}
+
+/// Builds the graph. `hash` must be the same on every worker; epochs up to
+/// `hydrated` rebuild the state.
+pub fn volume<'scope>(
+    updates: StreamVec<'scope, Epoch, Update>,
+    published: StreamVec<'scope, Epoch, Published>,
+    retractions: Retractions<'scope>,
+    settings: Settings,
+    hash: RandomState,
+    hydrated: Epoch,
+    gauges: Rc<Gauges>,
+) -> (StreamVec<'scope, Epoch, Record>, Frozen) {
+    let (cells, authors, parts) = explode(updates, settings.clone(), hash, Rc::clone(&gauges));
+    let cells = cells.concat(retractions.cells).as_collection().arrange_by_self_named("Cells");
+    let authors = authors.concat(retractions.authors).as_collection().arrange_by_self_named("CellAuthors");
+    let frozen = Frozen::new(&cells, &authors, settings.clone());
+
+    let sums = cells
+        .count_total()
+        .inner
+        .map(|((key, sums), epoch, diff)| (key.hashed(), epoch, Part::Sums { key, sums, diff: diff as i64 }));
+    let distinct = authors.distinct_total().inner.map(|((key, _author), epoch, change)| {
+        (key.hashed(), epoch, Part::Authors { key, change: change as i64 })
+    });
+    let published = published.map(|cell| (cell.key.hashed(), 0, Part::Published(cell)));
+    let records = publish(parts.concat(sums).concat(distinct).concat(published), settings, hydrated, gauges);
+    (records, frozen)
+}
+
+type Routed = (u64, Epoch, Part);
+
+/// Three outputs: changes of cells, changes of their authors, and what every
+/// publisher needs to know (names and the clock, once for each worker).
+fn explode<'scope>(
+    updates: StreamVec<'scope, Epoch, Update>,
+    settings: Settings,
+    hash: RandomState,
+    gauges: Rc<Gauges>,
+) -> (
+    StreamVec<'scope, Epoch, CellChange>,
+    StreamVec<'scope, Epoch, AuthorChange>,
+    StreamVec<'scope, Epoch, Routed>,
+) {
+    let scope = updates.scope();
+    let peers = scope.peers() as u64;
+    let mut builder = OperatorBuilder::new("Explode".to_string(), scope);
+    let mut input = builder.new_input(updates, Pipeline);
+    let (cells, cells_stream) = builder.new_output::<Vec<CellChange>>();
+    let (authors, authors_stream) = builder.new_output::<Vec<AuthorChange>>();
+    let (parts, parts_stream) = builder.new_output::<Vec<Routed>>();
+    let mut cells = OutputBuilder::<_, CapacityContainerBuilder<Vec<CellChange>>>::from(cells);
+    let mut authors = OutputBuilder::<_, CapacityContainerBuilder<Vec<AuthorChange>>>::from(authors);
+    let mut parts = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed>>>::from(parts);
+    let mut state = Explode::new(settings, hash);
+    let mut exploded = Exploded::default();
+    builder.build(move |_capabilities| {
+        move |_frontiers| {
+            let (mut cells, mut authors, mut parts) =
+                (cells.activate(), authors.activate(), parts.activate());
+            input.for_each_stamp(|cap, batches| {
+                let Some(epoch) = cap.least().copied() else { return };
+                let mut clock = Millis(i64::MIN);
+                state.begin(epoch);
+                for update in batches.flat_map(|batch| batch.drain(..)) {
+                    clock = clock.max(update.ingested_at);
+                    state.step(&update, &mut exploded);
+                }
+                cells
+                    .session(&cap)
+                    .give_iterator(exploded.drain_cells().map(|(key, sums)| (key, epoch, sums)));
+                authors.session(&cap).give_iterator(exploded.drain_authors().map(|(key, n)| (key, epoch, n)));
+                let mut session = parts.session(&cap);
+                let names = exploded.names.drain(..).map(|(symbol, name)| Part::Name(symbol, name));
+                for part in names.chain([Part::Clock(clock)]) {
+                    for worker in 0..peers {
+                        session.give((worker, epoch, part.clone()));
+                    }
+                }
+                let late = std::mem::take(&mut exploded.late);
+                let total = gauges.late.get();
+                gauges.late.set([total[0] + late[0], total[1] + late[1], total[2] + late[2]]);
+            });
+        }
+    });
+    (cells_stream, authors_stream, parts_stream)
+}
+
+fn publish<'scope>(
+    parts: StreamVec<'scope, Epoch, Routed>,
+    settings: Settings,
+    hydrated: Epoch,
+    gauges: Rc<Gauges>,
+) -> StreamVec<'scope, Epoch, Record> {
+    let route = Exchange::new(|(route, _, _): &Routed| *route);
+    parts.unary_frontier::<CapacityContainerBuilder<Vec<Record>>, _, _, _>(
+        route,
+        "Publish",
+        move |_cap, _info| {
+            let mut state = publish::State::new(settings, hydrated);
+            let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Part>)> = BTreeMap::new();
+            let mut records = Vec::new();
+            move |(input, frontier), output| {
+                input.for_each(|cap, data| {
+                    let Some(cap) = cap.retain_least(output.output_index()) else { return };
+                    for (_, epoch, part) in data.drain(..) {
+                        // Differential's updates may be ahead of the message that carries them.
+                        let epoch = epoch.max(*cap.time());
+                        waiting
+                            .entry(epoch)
+                            .or_insert_with(|| (cap.delayed(&epoch), Vec::new()))
+                            .1
+                            .push(part);
+                    }
+                });
+                while let Some(entry) = waiting.first_entry() {
+                    if frontier.less_equal(entry.key()) {
+                        break;
+                    }
+                    let (epoch, (cap, parts)) = entry.remove_entry();
+                    state.step(epoch, parts.into_iter(), &mut records);
+                    output.session(&cap).give_iterator(records.drain(..));
+                    gauges.clock_ms.set(state.clock().0);
+                    gauges.live_cells.set(state.live_cells());
+                }
+            }
+        },
+    )
+}
+
+/// The arrangements of one worker, from which frozen cells are retracted: expiry
+/// is a retraction of buckets, not of events.
+pub struct Frozen {
+    cells: TraceAgent<KeySpine<CellKey, Epoch, Sums>>,
+    authors: TraceAgent<KeySpine<(CellKey, AuthorSymbol), Epoch, isize>>,
+    settings: Settings,
+    retracted: [i64; 3],
+}
+
+impl Frozen {
+    fn new<'scope>(
+        cells: &Arranged<'scope, TraceAgent<KeySpine<CellKey, Epoch, Sums>>>,
+        authors: &Arranged<'scope, TraceAgent<KeySpine<(CellKey, AuthorSymbol), Epoch, isize>>>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            cells: cells.trace.clone(),
+            authors: authors.trace.clone(),
+            settings,
+            retracted: [i64::MIN; 3],
+        }
+    }
+
+    /// Lets the arrangements merge up to `epoch`; to be called every tick.
+    pub fn compact(&mut self, epoch: Epoch) {
+        let frontier = Antichain::from_elem(epoch);
+        self.cells.set_logical_compaction(frontier.borrow());
+        self.cells.set_physical_compaction(frontier.borrow());
+        self.authors.set_logical_compaction(frontier.borrow());
+        self.authors.set_physical_compaction(frontier.borrow());
+    }
+
+    /// What takes the cells that are frozen at `clock` out of the arrangements, to
+    /// be fed at `epoch` or later. `clock` is the publishers' clock
+    /// ([`Gauges::clock_ms`]), so that they already ignore these cells.
+    pub fn retractions(&mut self, clock: Millis, epoch: Epoch) -> (Vec<CellChange>, Vec<AuthorChange>) {
+        let (mut cells, mut authors) = (Vec::new(), Vec::new());
+        for window in Window::ALL {
+            let edge = self.settings.frozen_before(window, clock);
+            if edge.div_euclid(window.length_ms())
+                <= self.retracted[window as usize].div_euclid(window.length_ms())
+            {
+                continue;
+            }
+            self.retracted[window as usize] = edge;
+            let low =
+                CellKey { window, start: i64::MIN, by: By::default(), platform: 0, topic: 0, channel: 0 };
+            let high = |key: &CellKey| key.window == window && key.start < edge;
+            for (key, mut sums) in accumulated(&mut self.cells, &low, high) {
+                sums.negate();
+                cells.push((key, epoch, sums));
+            }
+            for (key, n) in accumulated(&mut self.authors, &(low, 0), |(key, _)| high(key)) {
+                authors.push((key, epoch, -n));
+            }
+        }
+        (cells, authors)
+    }
+}
+
+/// The accumulation of each key from `low` on while `wanted`.
+fn accumulated<K, R>(
+    trace: &mut TraceAgent<KeySpine<K, Epoch, R>>,
+    low: &K,
+    wanted: impl Fn(&K) -> bool,
+) -> Vec<(K, R)>
+where
+    K: differential_dataflow::ExchangeData + differential_dataflow::Hashable,
+    R: differential_dataflow::ExchangeData + Abelian,
+{
+    let batches = trace.batches_through(Antichain::new().borrow()).expect("all batches can be read");
+    let (mut cursor, storage) = cursor_list(batches);
+    let mut found = Vec::new();
+    cursor.seek_key(&storage, low);
+    while let Some(key) = cursor.get_key(&storage).filter(|key| wanted(key)) {
+        let mut sum = R::zero();
+        cursor.map_times(&storage, |_, diff| sum.plus_equals(diff));
+        if !sum.is_zero() {
+            found.push((key.clone(), sum));
+        }
+        cursor.step_key(&storage);
+    }
+    found
+}
