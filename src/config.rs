@@ -1,1 +1,84 @@
-//! Settings: defaults, overlays, environment; the only reader of the environment.
+//! The configuration: default.toml, overlays, environment, flags; the only reader
+//! of the environment.
+//!
+//! Produces one [`Config`], in which every part finds its `Settings`, and says
+//! where each value came from. Later layers win:
+//! 1. default.toml and the built-in lists, compiled in;
+//! 2. the profile that `TIDINGS_ENV` names, compiled in;
+//! 3. files of the overlay directory (`TIDINGS_CONFIG_DIR`, else `config/` in the
+//!    data folder): tidings.toml, and a list's file in place of the built-in list;
+//! 4. `TIDINGS__SECTION__KEY`;
+//! 5. variables with names of their own (`KAFKA_BOOTSTRAP_SERVERS` …);
+//! 6. command-line flags.
+//!
+//! Invariants: every mistake is reported, not only the first; no message, log or
+//! listing shows a secret; code has no defaults of its own.
+//!
+//! To add a part: its table in default.toml, and its field in [`Config`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, de};
+
+mod check;
+mod document;
+mod environment;
+mod layers;
+mod load;
+mod named;
+mod origin;
+mod rollout;
+mod secret;
+mod show;
+
+pub use environment::Environment;
+pub use load::{Loaded, Notice, Overrides, Profile, load};
+pub use named::{CONFIG_DIR, NAMED, Named, PROFILE, RECOGNISED};
+pub use origin::{Mistake, Mistakes, Origin, nearest};
+pub use rollout::Rollout;
+pub use secret::{MASK, Secret};
+
+/// Every knob, by part.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    #[serde(deserialize_with = "optional")]
+    pub url: Option<url::Url>,
+    #[serde(deserialize_with = "optional")]
+    pub api_token: Option<Secret>,
+    pub features: Features,
+    pub logging: crate::ops::logging::Settings,
+    pub http: crate::ops::http::Settings,
+    pub health: crate::ops::health::Settings,
+    pub supervise: crate::ops::supervise::Settings,
+}
+
+/// What can be switched off for all content or a part of it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    pub sentiment_analysis: Rollout,
+    pub discord_publishing: Rollout,
+}
+
+/// The files compiled in that name every knob.
+const DEFAULTS: &[(&str, &str)] = &[("default.toml", include_str!("../config/default.toml"))];
+
+/// Files of the overlay directory besides tidings.toml that replace a list, and
+/// the top-level key they hold.
+const LISTS: &[(&str, &str)] = &[];
+
+/// Reads an empty text as `None`, anything else by its type's `FromStr`.
+pub fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(de::Error::custom) }
+}

@@ -10,3 +10,8 @@ pub mod discord;
 pub mod eval;
 pub mod ops;
 pub mod cli;
+
+/// The version of this build, from Cargo.toml.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit of this build, or `unknown`.
+pub const COMMIT: &str = env!("TIDINGS_COMMIT");

@@ -1,1 +1,7 @@
-//! Operating: metrics, health, HTTP, logging, supervision.
+//! Operating: metrics, health, HTTP, logging, supervision, the data folder.
+
+pub mod metrics;
+pub mod health;
+pub mod http;
+pub mod logging;
+pub mod supervise;

@@ -1,0 +1,39 @@
+//! What types cannot say: values that are wrong only together.
+
+use super::layers::Layers;
+use super::origin::Mistake;
+use super::{Config, Secret};
+
+/// Mistakes of a configuration whose every value is valid by itself.
+pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    let mut wrong = |knob: &str, message: String| {
+        let origin = layers.get(knob).map(|leaf| leaf.origin.clone());
+        mistakes.push(Mistake { origin, message: format!("{knob}: {message}") });
+    };
+    if !config.listen.ip().is_loopback() && config.api_token.is_none() {
+        let message = format!("{} is not a loopback address: TIDINGS_API_TOKEN is required", config.listen);
+        wrong("listen", message);
+    }
+    if config.api_token.as_ref().is_some_and(|token| !is_sendable(token)) {
+        wrong("api_token", format!("needs {TOKEN_CHARS_MIN} or more printable characters and no spaces"));
+    }
+    if let Some(url) = &config.url
+        && !matches!(url.scheme(), "http" | "https")
+    {
+        wrong("url", "expected http:// or https://".to_string());
+    }
+    if config.supervise.restart_delay_min_ms > config.supervise.restart_delay_max_ms {
+        wrong("supervise.restart_delay_min_ms", "larger than supervise.restart_delay_max_ms".to_string());
+    }
+    mistakes
+}
+
+/// Shorter tokens can be guessed.
+const TOKEN_CHARS_MIN: usize = 16;
+
+/// Whether a token can stand in an Authorization header.
+fn is_sendable(token: &Secret) -> bool {
+    let token = token.expose();
+    token.len() >= TOKEN_CHARS_MIN && token.bytes().all(|b| b.is_ascii_graphic())
+}
