@@ -1,1 +1,3 @@
 //! Operating: metrics, health, HTTP, logging, supervision.
+
+pub mod metrics;
