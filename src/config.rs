@@ -55,6 +55,7 @@ pub struct Config {
     pub http: crate::ops::http::Settings,
     pub health: crate::ops::health::Settings,
     pub supervise: crate::ops::supervise::Settings,
+    pub log: crate::log::Settings,
 }
 
 /// What can be switched off for all content or a part of it.

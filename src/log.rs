@@ -10,9 +10,24 @@
 //! - Opening a committer fences every earlier holder of the same id: from then
 //!   on its commits fail with [`LogError::Fenced`] and change nothing.
 
+mod embedded;
+mod metrics;
+pub mod partition;
+mod settings;
+
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dataflows::record::{Positions, Record, Stored, TopicPartition};
+
+pub use self::settings::{Embedded, Kafka, Password, Settings};
+
+/// Opens the log that the settings name: Kafka if they hold an address, otherwise
+/// the embedded one in `data_dir`/log.
+pub fn open(settings: &Settings, data_dir: &Path) -> Result<Arc<dyn Log>, LogError> {
+    Ok(Arc::new(embedded::EmbeddedLog::open(settings, &data_dir.join("log"))?))
+}
 
 /// A topic as it is to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +80,30 @@ pub enum LogError {
     /// the last commit.
     #[error("the log failed: {0}")]
     Fatal(String),
+}
+
+impl LogError {
+    fn other_partition_count(spec: &TopicSpec, existing: u32) -> Self {
+        Self::Misconfigured(format!(
+            "topic {topic} has {existing} partitions and the settings ask for {asked}: set log.partitions back to \
+             {existing}. To repartition, stop Tidings after it has worked off its input, keep what is to be kept with \
+             `tidings topics tail content.events --from beginning --json`, start with an empty data folder or another \
+             log.topic_prefix, and give the values back with `tidings ingest`",
+            topic = spec.name,
+            asked = spec.partitions,
+        ))
+    }
+
+    fn beyond_end(partition: &TopicPartition, position: u64, end: u64) -> Self {
+        Self::Misconfigured(format!(
+            "position {position} of {partition} is beyond the log's end {end}: the positions and the log do not \
+             belong together; restore both from the same time"
+        ))
+    }
+
+    fn too_large(topic: &str, bytes: usize, bytes_max: usize) -> Self {
+        Self::Rejected(format!("a record for {topic} has {bytes} bytes, log.record_bytes_max is {bytes_max}"))
+    }
 }
 
 pub trait Log: Send + Sync {

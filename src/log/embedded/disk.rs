@@ -1,0 +1,46 @@
+//! Refuses writes while the disk is nearly full, before the store itself fails.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::log::LogError;
+
+/// The answer is asked for again this often: at most a second of writes late.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) struct Disk {
+    folder: PathBuf,
+    free_min_percent: f64,
+    checked: Option<Instant>,
+    full: Option<String>,
+}
+
+impl Disk {
+    pub fn new(folder: &Path, free_min_percent: f64) -> Self {
+        Self { folder: folder.to_path_buf(), free_min_percent, checked: None, full: None }
+    }
+
+    pub fn check(&mut self) -> Result<(), LogError> {
+        if self.checked.is_none_or(|at| at.elapsed() >= CHECK_INTERVAL) {
+            self.checked = Some(Instant::now());
+            self.full = self.measure();
+        }
+        match &self.full {
+            Some(why) => Err(LogError::Full(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn measure(&self) -> Option<String> {
+        // A file system that cannot say is not taken for a full one.
+        let stat = rustix::fs::statvfs(&self.folder).ok()?;
+        let free_percent = 100.0 * stat.f_bavail as f64 / stat.f_blocks.max(1) as f64;
+        (free_percent < self.free_min_percent).then(|| {
+            format!(
+                "{free_percent:.1} % of the disk of {} is free, {} % must stay free (log.embedded.disk_free_min_percent)",
+                self.folder.display(),
+                self.free_min_percent
+            )
+        })
+    }
+}
