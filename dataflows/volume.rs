@@ -15,6 +15,7 @@
 //! value when its window's horizon passes.
 
 pub mod cell;
+pub mod decode;
 pub mod explode;
 pub mod publish;
 

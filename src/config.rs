@@ -56,6 +56,8 @@ pub struct Config {
     pub health: crate::ops::health::Settings,
     pub supervise: crate::ops::supervise::Settings,
     pub log: crate::log::Settings,
+    pub worker: crate::worker::Settings,
+    pub volume: crate::worker::VolumeSettings,
 }
 
 /// What can be switched off for all content or a part of it.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::RandomState;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use dataflows::Epoch;
 use dataflows::collect::{Committer, collect};
@@ -201,7 +202,8 @@ struct Start {
 
 /// Runs the graph over the epochs; the records of each, in order, and the late counts.
 fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec<Record>>, [u64; 3]) {
-    const HYDRATED: Epoch = 10;
+    /// The inputs start at epoch 0 and hydrate there.
+    const HYDRATED: Epoch = 0;
     let (start, epochs, hash) = (Arc::new(start.clone()), Arc::new(epochs.to_vec()), RandomState::new());
     let captured: Arc<Mutex<Vec<(Epoch, Record)>>> = Arc::default();
     let late: Arc<Mutex<[u64; 3]>> = Arc::default();
@@ -209,8 +211,8 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
     let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
     timely::execute(config, move |worker| {
         let gauges = Rc::new(Gauges::default());
-        let (mut updates, mut published, mut cells, mut authors, mut frozen, collected, probe) =
-            worker.dataflow(|scope| {
+        let (mut updates, mut published, mut cells, mut authors, mut frozen, collected, probe) = worker
+            .dataflow(|scope| {
                 let (updates, updates_stream) = scope.new_input();
                 let (published, published_stream) = scope.new_input();
                 let (cells, cells_stream) = scope.new_input();
@@ -226,9 +228,9 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
                     Rc::clone(&gauges),
                 );
                 let (bindings, bindings_stream) = scope.new_input();
-            let (epochs, probe) = collect(records, bindings_stream, Committer::One);
-            drop(bindings);
-            (updates, published, cells, authors, frozen, epochs, probe)
+                let (epochs, probe) = collect(records, bindings_stream, Committer::One);
+                drop(bindings);
+                (updates, published, cells, authors, frozen, epochs, probe)
             });
         let (peers, index) = (worker.peers(), worker.index());
         let mine = move |id: u64| id as usize % peers == index;
@@ -250,7 +252,7 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
             cells.advance_to(now);
             authors.advance_to(now);
             while probe.less_than(&now) {
-                worker.step();
+                worker.step_or_park(Some(Duration::from_millis(1)));
             }
             frozen.compact(now);
             let (old_cells, old_authors) = frozen.retractions(Millis(gauges.clock_ms.get()), now);
@@ -262,10 +264,11 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
         }
         drop((updates, cells, authors));
         while !probe.done() {
-            worker.step();
+            worker.step_or_park(Some(Duration::from_millis(1)));
         }
         let epochs = std::mem::take(&mut *collected.borrow_mut());
-        let records = epochs.into_iter().flat_map(|(epoch, c)| c.records.into_iter().map(move |r| (epoch, r)));
+        let records =
+            epochs.into_iter().flat_map(|(epoch, c)| c.records.into_iter().map(move |r| (epoch, r)));
         captured.lock().unwrap().extend(records);
         let mut total = late.lock().unwrap();
         for (sum, n) in total.iter_mut().zip(gauges.late.get()) {
@@ -364,7 +367,7 @@ fn hydration_publishes_only_differences() {
             let (records, _) = run(&start, &script.epochs[end..], workers);
             let (mut cells, mut oracle_cells) = (cells.clone(), oracle.cells(&settings));
             apply(&mut cells, &records[0]);
-            let live = |cells: &Cells| without_frozen(cells, &settings, oracle.clock);
+            let live = |cells: &Cells| without_closed(cells, &settings, oracle.clock);
             assert_eq!(live(&cells), live(&oracle_cells), "seed {seed}, {workers} workers, after hydrating");
             if end == committed {
                 assert!(records[0].is_empty(), "nothing was behind, so nothing is published");
@@ -375,7 +378,7 @@ fn hydration_publishes_only_differences() {
                 epoch.iter().for_each(|(_, update)| oracle.apply(update, &settings));
                 apply(&mut cells, &records[i + 1]);
                 oracle_cells = oracle.cells(&settings);
-                let live = |cells: &Cells| without_frozen(cells, &settings, oracle.clock);
+                let live = |cells: &Cells| without_closed(cells, &settings, oracle.clock);
                 assert_eq!(
                     live(&cells),
                     live(&oracle_cells),
@@ -386,10 +389,10 @@ fn hydration_publishes_only_differences() {
     }
 }
 
-/// A cell that froze between the commit and the restart keeps its last published
+/// A cell that closed between the commit and the restart keeps its last published
 /// value; only what could still change is compared there.
-fn without_frozen(cells: &Cells, settings: &Settings, clock: i64) -> Cells {
-    let live = |c: &VolumeCell| c.start.0 >= settings.frozen_before(c.window, Millis(clock));
+fn without_closed(cells: &Cells, settings: &Settings, clock: i64) -> Cells {
+    let live = |c: &VolumeCell| c.start.0 >= settings.closed_before(c.window, Millis(clock));
     cells.iter().filter(|(_, c)| live(c)).map(|(k, c)| (k.clone(), c.clone())).collect()
 }
 

@@ -144,9 +144,14 @@ impl Settings {
         ingested_at.0 < start.saturating_add(window.length_ms() + self.open_ms(window))
     }
 
+    /// Cells that start before this accept nothing ingested at `clock` or later.
+    pub fn closed_before(&self, window: Window, clock: Millis) -> i64 {
+        clock.0.saturating_sub(self.open_ms(window) + window.length_ms()).saturating_add(1)
+    }
+
     /// Cells that start before this are frozen when the pipeline clock is at `clock`.
     pub fn frozen_before(&self, window: Window, clock: Millis) -> i64 {
-        clock.0.saturating_sub(self.open_ms(window) + DISORDER_MS_MAX + window.length_ms()).saturating_add(1)
+        self.closed_before(window, Millis(clock.0.saturating_sub(DISORDER_MS_MAX)))
     }
 
     /// Cells that start before this have left retention when the pipeline clock is at `clock`.
@@ -393,6 +398,8 @@ mod tests {
         assert!(settings.accepts(Window::Minute, 0, Millis(closes - 1)));
         assert!(!settings.accepts(Window::Minute, 0, Millis(closes)));
         assert!(!settings.accepts(Window::Hour, 0, Millis(HOUR_MS + 30 * DAY_MS)));
+        assert!(settings.closed_before(Window::Minute, Millis(closes - 1)) <= 0);
+        assert!(settings.closed_before(Window::Minute, Millis(closes)) > 0);
         // The edges of the clock agree with acceptance, an hour later.
         assert!(settings.frozen_before(Window::Minute, Millis(closes + DISORDER_MS_MAX - 1)) <= 0);
         assert!(settings.frozen_before(Window::Minute, Millis(closes + DISORDER_MS_MAX)) > 0);

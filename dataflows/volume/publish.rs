@@ -7,7 +7,8 @@
 //! - A cell is frozen when the clock of the epochs before says so; from then on
 //!   changes to it are ignored, so that dropping its state changes nothing.
 //! - While hydrating nothing is published; at the end only differences to what
-//!   results.volume holds are, tombstones included.
+//!   results.volume holds are, tombstones included. Cells that were closed by then
+//!   keep their published value: what they counted is no longer known by item.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -71,6 +72,8 @@ pub struct State {
     frozen: BTreeMap<(Window, i64), Vec<Vec<u8>>>,
     names: HashMap<Symbol, Name>,
     clock: Millis,
+    /// Cells before this start were closed when the state was hydrated, by window.
+    closed: [i64; 3],
     hydration: Option<Hydration>,
     swept: Epoch,
 }
@@ -89,6 +92,7 @@ impl State {
             frozen: BTreeMap::new(),
             names: HashMap::new(),
             clock: Millis(i64::MIN),
+            closed: [i64::MIN; 3],
             hydration: Some(Hydration { until: hydrated, published: HashMap::new() }),
             swept: 0,
         }
@@ -135,21 +139,23 @@ impl State {
             }
         }
         let hydrated = self.hydration.as_ref().is_some_and(|h| h.until <= epoch);
+        let mut changes = Changes::default();
         if self.hydration.is_none() {
-            self.publish_changes(&before, clock, out);
+            self.publish_changes(&before, &mut changes);
         } else {
             self.hold_new(&before);
             self.drop_empty(&before);
         }
         self.clock = clock;
         if hydrated {
-            self.finish_hydration(out);
+            self.finish_hydration(&mut changes);
         }
         if self.hydration.is_none() {
             self.freeze();
-            self.expire(out);
+            self.expire(&mut changes);
         }
         self.sweep_names(epoch);
+        out.extend(changes.0.into_iter().filter_map(|(key, change)| change.record(key, clock)));
     }
 
     fn change(
@@ -158,7 +164,8 @@ impl State {
         before: &mut BTreeMap<CellKey, Value>,
         apply: impl FnOnce(&mut Value),
     ) {
-        if key.start < self.settings.frozen_before(key.window, self.clock) {
+        let frozen = self.settings.frozen_before(key.window, self.clock);
+        if key.start < frozen.max(self.closed[key.window as usize]) {
             return;
         }
         let value = self.live.entry((key.window, key.start)).or_default().entry(key).or_default();
@@ -170,13 +177,14 @@ impl State {
         self.live.get(&(key.window, key.start)).and_then(|b| b.get(key)).copied().unwrap_or_default()
     }
 
-    fn publish_changes(&mut self, before: &BTreeMap<CellKey, Value>, clock: Millis, out: &mut Vec<Record>) {
+    fn publish_changes(&mut self, before: &BTreeMap<CellKey, Value>, changes: &mut Changes) {
         self.hold_new(before);
         for (key, old) in before {
             let new = self.value(key);
             if new != *old {
                 let cell = self.cell(key, &new);
-                out.push(record(cell.record_key(), (new.sums.count != 0).then_some(&cell), clock));
+                let value = (new.sums.count != 0).then_some(&cell);
+                changes.set(cell.record_key(), *old != Value::default(), value);
             }
         }
         self.drop_empty(before);
@@ -227,34 +235,33 @@ impl State {
         })
     }
 
-    fn finish_hydration(&mut self, out: &mut Vec<Record>) {
+    fn finish_hydration(&mut self, changes: &mut Changes) {
         let mut published = self.hydration.take().expect("hydrating").published;
+        self.closed = Window::ALL.map(|window| self.settings.closed_before(window, self.clock));
         let keys: Vec<CellKey> = self.live.values().flat_map(HashMap::keys).copied().collect();
-        let mut records = BTreeMap::new();
         for key in keys {
             let value = self.value(&key);
             let known = published.remove(&key);
-            if key.start < self.settings.frozen_before(key.window, self.clock) {
-                // Frozen while we were away: what is published stands.
+            if key.start < self.closed[key.window as usize] {
+                // Closed while we were away: what is published stands.
                 if let Some(known) = known {
                     self.frozen.entry((key.window, key.start)).or_default().push(known.record_key);
                 }
                 self.live.get_mut(&(key.window, key.start)).expect("live").remove(&key);
                 self.hold_names(&key, -1);
-            } else if known.is_none_or(|k| (k.sums, k.authors) != (value.sums, value.authors)) {
+            } else if known.as_ref().is_none_or(|k| (k.sums, k.authors) != (value.sums, value.authors)) {
                 let cell = self.cell(&key, &value);
-                records.insert(cell.record_key(), record(cell.record_key(), Some(&cell), self.clock));
+                changes.set(cell.record_key(), known.is_some(), Some(&cell));
             }
         }
         self.live.retain(|_, cells| !cells.is_empty());
         for (key, known) in published {
-            if key.start < self.settings.frozen_before(key.window, self.clock) {
+            if key.start < self.closed[key.window as usize] {
                 self.frozen.entry((key.window, key.start)).or_default().push(known.record_key);
             } else {
-                records.insert(known.record_key.clone(), record(known.record_key, None, self.clock));
+                changes.set(known.record_key, true, None);
             }
         }
-        out.extend(records.into_values());
     }
 
     /// Buckets past their edge keep only what their tombstones need.
@@ -273,12 +280,12 @@ impl State {
         }
     }
 
-    fn expire(&mut self, out: &mut Vec<Record>) {
+    fn expire(&mut self, changes: &mut Changes) {
         for window in Window::ALL {
             let edge = self.settings.expired_before(window, self.clock);
             while let Some((&bucket, _)) = self.frozen.range((window, i64::MIN)..(window, edge)).next() {
                 let keys = self.frozen.remove(&bucket).expect("just found");
-                out.extend(keys.into_iter().map(|key| record(key, None, self.clock)));
+                keys.into_iter().for_each(|key| changes.set(key, true, None));
             }
         }
     }
@@ -291,13 +298,34 @@ impl State {
     }
 }
 
-fn record(key: Vec<u8>, cell: Option<&VolumeCell>, clock: Millis) -> Record {
-    Record {
-        topic: topic::VOLUME.into(),
-        partition: None,
-        key,
-        value: cell.map(|c| serde_json::to_vec(c).expect("a cell is plain data")),
-        timestamp_ms: clock.0.max(0),
-        headers: cloud_event("results.volume.v1", "analyse", clock.0.max(0)),
+/// What an epoch publishes, by record key: the last word on each cell.
+#[derive(Default)]
+struct Changes(BTreeMap<Vec<u8>, Change>);
+
+struct Change {
+    /// Whether results.volume holds the cell from epochs before.
+    was_published: bool,
+    value: Option<Vec<u8>>,
+}
+
+impl Changes {
+    fn set(&mut self, key: Vec<u8>, was_published: bool, cell: Option<&VolumeCell>) {
+        let value = cell.map(|c| serde_json::to_vec(c).expect("a cell is plain data"));
+        let change = self.0.entry(key).or_insert(Change { was_published, value: None });
+        change.value = value;
+    }
+}
+
+impl Change {
+    /// A cell that came and went within the epoch leaves no trace.
+    fn record(self, key: Vec<u8>, clock: Millis) -> Option<Record> {
+        (self.was_published || self.value.is_some()).then(|| Record {
+            topic: topic::VOLUME.into(),
+            partition: None,
+            key,
+            value: self.value,
+            timestamp_ms: clock.0.max(0),
+            headers: cloud_event("results.volume.v1", "analyse", clock.0.max(0)),
+        })
     }
 }
