@@ -1,1 +1,152 @@
-//! The command line.
+//! The command line: what it takes, and which part does it.
+//!
+//! Data goes to standard output, logs and messages to standard error. Exit codes
+//! are [`Exit`]; wrong usage ends with 2 before anything is touched.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::{Environment, Loaded, Mistakes, Overrides, load};
+use crate::ops::doctor::{Grade, examine};
+use crate::ops::exit::{Exit, Failure};
+
+mod run;
+
+pub use run::RunArgs;
+
+/// Watches many platforms at once, understands what is published, and tells
+/// Discord what matters.
+#[derive(Debug, Parser)]
+#[command(name = "tidings", version = VERSION, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TIDINGS_COMMIT"), ")");
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 a negative result, 2 usage or configuration, 3 log unavailable, \
+4 taken over by another process, 5 data folder held by another process, 6 a live set runs already, \
+7 HTTP address in use, 8 failed (a restart may help), 9 killed after the grace period.";
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// Overlay directory, read after the defaults [env: TIDINGS_CONFIG_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+    /// Folder of all data [env: TIDINGS_DATA_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of HTTP [env: TIDINGS_LISTEN]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// error, warn, info, debug or trace [env: LOG_LEVEL]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Sets any knob for this run
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// File of variables that the environment does not set
+    #[arg(long, global = true, value_name = "FILE", default_value = ".env")]
+    env_file: PathBuf,
+    /// Reads no such file
+    #[arg(long, global = true)]
+    no_env_file: bool,
+}
+
+impl Global {
+    fn load(&self) -> Result<Loaded, Mistakes> {
+        let file: Option<&Path> = (!self.no_env_file).then_some(&self.env_file);
+        let overrides = Overrides {
+            config_dir: self.config_dir.clone(),
+            data_dir: self.data_dir.clone(),
+            listen: self.listen.clone(),
+            log_level: self.log_level.clone(),
+            set: self.set.clone(),
+        };
+        load(&Environment::of_process(file), &overrides)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything in one process, under a supervisor
+    Run(RunArgs),
+    /// Looks at everything that a start needs and says how to mend what is wrong
+    Doctor,
+    /// The effective configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prints a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Prints every effective value and where it was set
+    Show,
+    /// Says whether the configuration is valid
+    Check,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            // Nothing is left to do if standard error is gone.
+            let _ = writeln!(io::stderr(), "tidings: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let loaded = cli.global.load();
+    let valid = |loaded: Result<Loaded, Mistakes>| {
+        loaded.map_err(|mistakes| Failure::new(Exit::Usage, mistakes.to_string()))
+    };
+    match cli.command {
+        Command::Run(args) => run::run(valid(loaded)?, &args),
+        Command::Doctor => {
+            let findings = examine(&loaded);
+            let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+            print(&text)?;
+            let failed = findings.iter().any(|finding| finding.grade == Grade::Failure);
+            Ok(if failed { Exit::Negative } else { Exit::Ok }.into())
+        }
+        Command::Config(ConfigCommand::Show) => print(&valid(loaded)?.show()).map(|()| Exit::Ok.into()),
+        Command::Config(ConfigCommand::Check) => {
+            let loaded = valid(loaded)?;
+            let notices: String = loaded.notices.iter().map(|notice| format!("note: {notice}\n")).collect();
+            print(&format!("{notices}the configuration is valid\n")).map(|()| Exit::Ok.into())
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tidings", &mut script);
+            print(&String::from_utf8_lossy(&script)).map(|()| Exit::Ok.into())
+        }
+    }
+}
+
+/// Writes data to standard output. A reader that went away (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether progress may be drawn: never into a file or a pipe.
+pub fn is_interactive() -> bool {
+    io::stderr().is_terminal()
+}

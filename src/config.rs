@@ -22,6 +22,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 
+mod access;
 mod check;
 mod document;
 mod environment;
@@ -33,6 +34,7 @@ mod rollout;
 mod secret;
 mod show;
 
+pub use access::{Discord as DiscordAccess, Kafka, Log, Qdrant};
 pub use environment::Environment;
 pub use load::{Loaded, Notice, Overrides, Profile, load};
 pub use named::{CONFIG_DIR, NAMED, Named, PROFILE, RECOGNISED};
@@ -51,6 +53,9 @@ pub struct Config {
     #[serde(deserialize_with = "optional")]
     pub api_token: Option<Secret>,
     pub features: Features,
+    pub discord_access: DiscordAccess,
+    pub qdrant: Qdrant,
+    pub log: Log,
     pub logging: crate::ops::logging::Settings,
     pub http: crate::ops::http::Settings,
     pub health: crate::ops::health::Settings,
@@ -71,9 +76,11 @@ pub struct Features {
 /// The files compiled in that name every knob.
 const DEFAULTS: &[(&str, &str)] = &[("default.toml", include_str!("../config/default.toml"))];
 
-/// Files of the overlay directory besides tidings.toml that replace a list, and
-/// the top-level key they hold.
-const LISTS: &[(&str, &str)] = &[];
+/// Files of the overlay directory besides tidings.toml: each takes the place of a
+/// built-in list, holds only its own kind of entry, and is read by the part that
+/// owns the list, which also follows its changes.
+pub const LISTS: &[(&str, &str)] =
+    &[("sources.toml", "source"), ("topics.toml", "topic"), ("routes.toml", "route")];
 
 /// Reads an empty text as `None`, anything else by its type's `FromStr`.
 pub fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>

@@ -1,1 +1,12 @@
-fn main() {}
+//! The binary: everything is in the library.
+//!
+//! Exit codes (`tidings::ops::exit::Exit`): 0 ok, 1 a negative result, 2 usage or
+//! configuration, 3 log unavailable, 4 taken over by another process, 5 data folder
+//! held by another process, 6 a live set runs already, 7 HTTP address in use,
+//! 8 failed (a restart may help), 9 killed after the grace period.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidings::cli::main()
+}

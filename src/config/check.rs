@@ -18,15 +18,33 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     if config.api_token.as_ref().is_some_and(|token| !is_sendable(token)) {
         wrong("api_token", format!("needs {TOKEN_CHARS_MIN} or more printable characters and no spaces"));
     }
+    let discord = &config.discord_access;
+    for (knob, webhook) in
+        [("webhook_url", &discord.webhook_url), ("private_webhook", &discord.private_webhook)]
+    {
+        if webhook.as_ref().is_some_and(|webhook| !is_web_address(webhook.expose())) {
+            let message = "expected https://discord.com/api/webhooks/ID/TOKEN (the value is not shown)";
+            wrong(&format!("discord_access.{knob}"), message.to_string());
+        }
+    }
     if let Some(url) = &config.url
         && !matches!(url.scheme(), "http" | "https")
     {
         wrong("url", "expected http:// or https://".to_string());
     }
+    if !config.logging.filter.is_empty()
+        && let Err(message) = crate::ops::logging::parse_filter(&config.logging.filter)
+    {
+        wrong("logging.filter", message);
+    }
     if config.supervise.restart_delay_min_ms > config.supervise.restart_delay_max_ms {
         wrong("supervise.restart_delay_min_ms", "larger than supervise.restart_delay_max_ms".to_string());
     }
     mistakes
+}
+
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text.trim()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// Shorter tokens can be guessed.

@@ -71,6 +71,14 @@ pub struct Loaded {
     pub(super) layers: Layers,
 }
 
+impl Loaded {
+    /// The overlay file that takes the place of a built-in list; need not exist.
+    pub fn list_path(&self, file: &str) -> PathBuf {
+        debug_assert!(LISTS.iter().any(|(name, _)| *name == file), "{file} is not a list");
+        self.config_dir.join(file)
+    }
+}
+
 /// Reads all layers. Every mistake in any of them is in the error.
 pub fn load(environment: &Environment, overrides: &Overrides) -> Result<Loaded, Mistakes> {
     let mut loading = Loading {
@@ -174,28 +182,30 @@ impl Loading {
         let entries = std::fs::read_to_string(path).map_err(|error| {
             vec![document::Malformed { line: 1, message: format!("cannot be read: {error}") }]
         });
-        match entries.and_then(|text| document::parse(&text)) {
+        let entries = match entries.and_then(|text| document::parse(&text)) {
+            Ok(entries) => entries,
             Err(malformed) => {
                 self.mistakes.extend(malformed.into_iter().map(|m| Mistake::at(at(m.line), m.message)));
+                return;
             }
-            Ok(entries) => {
-                for entry in entries {
-                    let key = entry.path[0].as_str();
-                    let belongs = LISTS.iter().find(|(_, k)| *k == key).map_or(SETTINGS, |(file, _)| file);
-                    let result = match list {
-                        Some(own) if own != key => Err(format!("only [[{own}]] belongs here, not {key}")),
-                        None if belongs != SETTINGS => Err(format!("[[{key}]] belongs into {belongs}")),
-                        None if key == "data_dir" && !explicit_directory => {
-                            Err("the data folder cannot be moved by a file inside of it".to_string())
-                        }
-                        _ => Ok(()),
-                    };
-                    let result = result
-                        .map_err(|message| Mistake::at(at(entry.line), message))
-                        .and_then(|()| self.layers.set(&entry.path, entry.value, at(entry.line)));
-                    self.note(result);
+        };
+        for entry in entries {
+            let key = entry.path[0].as_str();
+            let belongs = LISTS.iter().find(|(_, k)| *k == key).map_or(SETTINGS, |(file, _)| file);
+            let message = match list {
+                Some(own) if own == key => continue,
+                Some(own) => format!("only [[{own}]] belongs here, not {key}{}", suggestion(key, [own])),
+                None if belongs != SETTINGS => format!("[[{key}]] belongs into {belongs}"),
+                None if key == "data_dir" && !explicit_directory => {
+                    "the data folder cannot be moved by a file inside of it".to_string()
                 }
-            }
+                None => {
+                    let result = self.layers.set(&entry.path, entry.value, at(entry.line));
+                    self.note(result);
+                    continue;
+                }
+            };
+            self.mistakes.push(Mistake::at(at(entry.line), message));
         }
     }
 
@@ -288,22 +298,21 @@ impl Loading {
     fn unknown_variables(&mut self, environment: &Environment) {
         let mut without_effect: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (name, variable) in environment.iter() {
-            let base = name.strip_suffix("_FILE").filter(|base| is_secret_name(base)).unwrap_or(name);
-            let message = if let Some(why) = named::recognised(name) {
+            if let Some(why) = named::recognised(name) {
                 without_effect.entry(why).or_default().push(name.to_string());
-                continue;
-            } else if name.starts_with("ENABLE_") && !named::flags().any(|known| known == name) {
-                format!("unknown flag {name}{}", suggestion(name, named::flags()))
-            } else if name.starts_with("TIDINGS_")
-                && !name.starts_with("TIDINGS__")
-                && !named::own().any(|known| known == base)
-            {
-                let own = named::own().filter(|known| known.starts_with("TIDINGS_"));
-                format!("unknown variable {name}{}", suggestion(name, own))
-            } else {
-                continue;
-            };
-            self.mistakes.push(Mistake::at(variable.origin.clone(), message));
+            } else if name.starts_with("ENABLE_") {
+                if !named::flags().any(|known| known == name) {
+                    let message = format!("unknown flag {name}{}", suggestion(name, named::flags()));
+                    self.mistakes.push(Mistake::at(variable.origin.clone(), message));
+                }
+            } else if let Some(meant) = near_miss(name) {
+                let message = format!("unknown variable {name}; did you mean {meant}?");
+                match name.starts_with("TIDINGS_") {
+                    true => self.mistakes.push(Mistake::at(variable.origin.clone(), message)),
+                    // Another program's variable may be near to ours by chance.
+                    false => self.notices.push(Notice { names: vec![name.to_string()], why: message }),
+                }
+            }
         }
         for (why, names) in without_effect {
             self.notices.push(Notice { names, why: format!("no effect in this version: {why}") });
@@ -335,6 +344,22 @@ impl Loading {
         }
         None
     }
+}
+
+/// The variable of ours that this name misses by a slip of the finger. Other names
+/// with our prefix are not mistakes: Kubernetes sets `TIDINGS_PORT` and more.
+fn near_miss(name: &str) -> Option<&'static str> {
+    const SLIPS_MAX: usize = 2;
+    const PREFIXES: &[&str] = &["TIDINGS_", "KAFKA_", "QDRANT_", "DISCORD_"];
+    let base = name.strip_suffix("_FILE").filter(|base| is_secret_name(base)).unwrap_or(name);
+    let is_ours = |known: &&str| *known == base;
+    if name.starts_with("TIDINGS__") || named::effective().any(|known| is_ours(&known)) {
+        return None;
+    }
+    let prefix = PREFIXES.iter().find(|prefix| name.starts_with(**prefix))?;
+    named::effective()
+        .filter(|known| known.starts_with(prefix))
+        .find(|known| strsim::damerau_levenshtein(known, base) <= SLIPS_MAX)
 }
 
 fn is_secret_name(name: &str) -> bool {

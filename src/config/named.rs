@@ -56,10 +56,35 @@ pub const NAMED: &[Named] = &[
     secret("KAFKA_SASL_PASSWORD", "log.kafka.sasl_password", "And its password."),
     knob("KAFKA_SSL_CA_LOCATION", "log.kafka.ssl_ca_location"),
     knob("KAFKA_TOPIC_PREFIX", "log.topic_prefix"),
+    address("QDRANT_URL", "qdrant.url", "A Qdrant server. Unset: the embedded memory."),
+    secret("QDRANT_API_KEY", "qdrant.api_key", "Its key."),
+    Named {
+        aliases: &["DISCORD_WEBHOOK"],
+        ..secret(
+            "DISCORD_WEBHOOK_URL",
+            "discord_access.webhook_url",
+            "Webhook of digests and content alerts; serves operational alerts too if it is alone.",
+        )
+    },
+    secret(
+        "DISCORD_PRIVATE_WEBHOOK",
+        "discord_access.private_webhook",
+        "Webhook of operational alerts; serves digests too if it is alone.",
+    ),
+    secret(
+        "DISCORD_BOT_TOKEN",
+        "discord_access.bot_token",
+        "Token of a bot, for routes that name a channel_id.",
+    ),
+    knob("DISCORD_DRY_RUN", "discord_access.dry_run"),
 ];
 
 /// Flags and variables of the original runbook that have no effect here, by why.
 pub const RECOGNISED: &[(&str, &[&str])] = &[
+    (
+        "nothing is redacted yet, so there is nothing to key; keep it for a later version",
+        &["TIDINGS_REDACTION_KEY", "TIDINGS_REDACTION_KEY_FILE"],
+    ),
     (
         "this version has no producer or consumer for it yet",
         &[
@@ -192,10 +217,10 @@ pub fn flags() -> impl Iterator<Item = &'static str> {
     effective.chain(without_effect).filter(|name| name.starts_with("ENABLE_"))
 }
 
-/// Every `TIDINGS_…` name that is not a mistake.
-pub fn own() -> impl Iterator<Item = &'static str> {
+/// Every variable that has an effect.
+pub fn effective() -> impl Iterator<Item = &'static str> {
     let named = NAMED.iter().flat_map(|named| std::iter::once(&named.name).chain(named.aliases));
-    PROFILE.iter().chain(std::iter::once(&CONFIG_DIR)).chain(named).copied()
+    PROFILE.iter().chain([&CONFIG_DIR, &NO_COLOR]).chain(named).copied()
 }
 
 /// Whether the value of this knob must not be shown: a named secret, or a name

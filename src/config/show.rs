@@ -12,6 +12,11 @@ impl Loaded {
         let profile = self.profile.map_or("none (TIDINGS_ENV is unset)", |profile| profile.name());
         let _ = writeln!(text, "# profile: {profile}");
         let _ = writeln!(text, "# overlay directory: {}", self.config_dir.display());
+        for (file, _) in super::LISTS {
+            let path = self.list_path(file);
+            let origin = if path.exists() { path.display().to_string() } else { "built in".to_string() };
+            let _ = writeln!(text, "# {file}: {origin}");
+        }
         let lines: Vec<(String, &Leaf)> = self
             .layers
             .leaves

@@ -84,3 +84,28 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+/// Turns errors that were not written by a handler (rejections of extractors, 405)
+/// into problems; their headers (`Allow`) stay.
+pub(super) async fn normalise(response: Response) -> Response {
+    /// Bytes of a foreign error's text that are kept as detail.
+    const DETAIL_BYTES_MAX: usize = 4096;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    if !is_error || kind.is_some_and(|kind| kind.contains("json")) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, DETAIL_BYTES_MAX).await.unwrap_or_default();
+    let detail = match String::from_utf8_lossy(&text).trim() {
+        "" if status == StatusCode::METHOD_NOT_ALLOWED => "this resource has no such method".to_string(),
+        text => text.to_string(),
+    };
+    let problem = Problem::new(status, detail).into_response();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    for (name, value) in problem.headers() {
+        parts.headers.insert(name.clone(), value.clone());
+    }
+    Response::from_parts(parts, problem.into_body())
+}

@@ -5,16 +5,16 @@ use std::io;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use prometheus::{Gauge, IntGauge};
+use prometheus::{Counter, IntGauge};
 
-use super::{gauge, int_gauge};
+use super::{int_gauge, register};
 
 /// Ticks a second of the times in /proc/self/stat: fixed by Linux's ABI.
 const CLOCK_TICKS_PER_SECOND: f64 = 100.0;
 
 struct Process {
     resident: IntGauge,
-    cpu: Gauge,
+    cpu: Counter,
     open_files: IntGauge,
     open_files_max: IntGauge,
     threads: IntGauge,
@@ -24,7 +24,10 @@ struct Process {
 
 static PROCESS: LazyLock<Process> = LazyLock::new(|| Process {
     resident: int_gauge("tidings_process_resident_memory_bytes", "Resident memory."),
-    cpu: gauge("tidings_process_cpu_seconds_total", "User and system CPU time spent."),
+    cpu: register(
+        Counter::new("tidings_process_cpu_seconds_total", "User and system CPU time spent.")
+            .expect("a valid name"),
+    ),
     open_files: int_gauge("tidings_process_open_fds", "Open file descriptors."),
     open_files_max: int_gauge("tidings_process_max_fds", "Limit of open file descriptors."),
     threads: int_gauge("tidings_process_threads", "Threads."),
@@ -41,7 +44,7 @@ pub(super) fn refresh(data_dir: Option<&Path>) {
     if let Ok(stat) = fs::read_to_string("/proc/self/stat")
         && let Some((seconds, threads)) = cpu_and_threads(&stat)
     {
-        process.cpu.set(seconds);
+        process.cpu.inc_by((seconds - process.cpu.get()).max(0.0));
         process.threads.set(threads);
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
