@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use dataflows::event::Sentiment;
 use dataflows::text::sentiment;
+use dataflows::text::topics::{Topics, TopicsFile};
 
 /// Texts in the published sets; a shorter file is a broken one.
 const SETS: [(&str, usize); 4] =
@@ -93,4 +94,12 @@ fn a_long_hostile_text_takes_linear_time() {
     let taken = start.elapsed();
     assert!(sentiment.compound.is_finite());
     assert!(taken.as_secs() < 20, "{taken:?}");
+}
+
+#[test]
+fn the_default_topics_are_valid_and_find_something() {
+    let file: TopicsFile = toml::from_str(include_str!("../config/topics.toml")).unwrap();
+    let topics = Topics::new(file.topics).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let text = "OpenAI and the White House argue over inflation, C++ and the World Cup final.";
+    assert_eq!(topics.matches(text), ["ai", "economy", "politics", "sport", "technology"]);
 }
