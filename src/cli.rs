@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{Environment, Loaded, Mistakes, Overrides, load};
+use crate::config::{Config, Environment, Loaded, Mistakes, Overrides, load};
+use crate::ingest::command::{self, Target};
+use crate::ops::client::{Reach, reach};
 use crate::ops::doctor::{Grade, examine};
 use crate::ops::exit::{Exit, Failure};
 
@@ -78,6 +80,8 @@ impl Global {
 enum Command {
     /// Runs everything in one process, under a supervisor
     Run(RunArgs),
+    /// Takes content events in from NDJSON: a file, or - for standard input
+    Ingest { file: PathBuf },
     /// Looks at everything that a start needs and says how to mend what is wrong
     Doctor,
     /// The effective configuration
@@ -115,6 +119,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     };
     match cli.command {
         Command::Run(args) => run::run(valid(loaded)?, &args),
+        Command::Ingest { file } => ingest(&valid(loaded)?.config, &file),
         Command::Doctor => {
             let findings = examine(&loaded);
             let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
@@ -134,6 +139,27 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             print(&String::from_utf8_lossy(&script)).map(|()| Exit::Ok.into())
         }
     }
+}
+
+fn ingest(config: &Config, file: &Path) -> Result<ExitCode, Failure> {
+    let mut input: Box<dyn io::BufRead> = if file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let opened = std::fs::File::open(file)
+            .map_err(|error| Failure::new(Exit::Usage, format!("cannot open {}: {error}", file.display())))?;
+        Box::new(io::BufReader::new(opened))
+    };
+    let mut out = io::stdout().lock();
+    let all_accepted = match reach(config)? {
+        Reach::Server(client) => command::ingest(&mut input, &Target::Server(&client), &mut out)?,
+        Reach::Folder(folder) => {
+            let log = crate::run::open_log(config, folder.path())?;
+            let index = crate::run::open_index(folder.path())?;
+            let ingest = crate::run::open_ingest(config, &log, index);
+            command::ingest(&mut input, &Target::Log(&ingest), &mut out)?
+        }
+    };
+    Ok(if all_accepted { Exit::Ok } else { Exit::Negative }.into())
 }
 
 /// Writes data to standard output. A reader that went away (`| head`) is no failure.

@@ -34,7 +34,7 @@ mod rollout;
 mod secret;
 mod show;
 
-pub use access::{Discord as DiscordAccess, Kafka, Log, Qdrant};
+pub use access::{Discord as DiscordAccess, Qdrant};
 pub use environment::Environment;
 pub use load::{Loaded, Notice, Overrides, Profile, load};
 pub use named::{CONFIG_DIR, NAMED, Named, PROFILE, RECOGNISED};
@@ -55,7 +55,6 @@ pub struct Config {
     pub features: Features,
     pub discord_access: DiscordAccess,
     pub qdrant: Qdrant,
-    pub log: Log,
     pub logging: crate::ops::logging::Settings,
     pub http: crate::ops::http::Settings,
     pub health: crate::ops::health::Settings,
@@ -63,6 +62,9 @@ pub struct Config {
     pub log: crate::log::Settings,
     pub worker: crate::worker::Settings,
     pub volume: crate::worker::VolumeSettings,
+    pub ingest: crate::ingest::Settings,
+    /// The watched topics, `[[topic]]` of topics.toml.
+    pub topic: Vec<dataflows::text::topics::Topic>,
 }
 
 /// What can be switched off for all content or a part of it.
@@ -74,7 +76,10 @@ pub struct Features {
 }
 
 /// The files compiled in that name every knob.
-const DEFAULTS: &[(&str, &str)] = &[("default.toml", include_str!("../config/default.toml"))];
+const DEFAULTS: &[(&str, &str)] = &[
+    ("default.toml", include_str!("../config/default.toml")),
+    ("topics.toml", include_str!("../config/topics.toml")),
+];
 
 /// Files of the overlay directory besides tidings.toml: each takes the place of a
 /// built-in list, holds only its own kind of entry, and is read by the part that

@@ -182,7 +182,8 @@ impl Ingest {
             self.index.as_ref().and_then(|index| index.get(id).ok().flatten())
         });
         let hash = identity::content_hash(event);
-        let Verdict::Accept { revision } = identity::decide(entry.as_ref(), event.change, event.revision, &hash)
+        let Verdict::Accept { revision } =
+            identity::decide(entry.as_ref(), event.change, event.revision, &hash)
         else {
             return Status::Duplicate;
         };

@@ -5,6 +5,8 @@ pub mod poll;
 pub mod log;
 pub mod ingest;
 pub mod worker;
+pub mod volume;
+pub mod run;
 pub mod memory;
 pub mod discord;
 pub mod eval;

@@ -346,7 +346,7 @@ impl VolumeCell {
 }
 
 /// Mean compound of a sum in units of 1e-4, with 8 decimals.
-fn mean(sum: i64, n: i64) -> Option<f64> {
+pub fn mean(sum: i64, n: i64) -> Option<f64> {
     (n > 0).then(|| (sum as f64 / n as f64 * 1e4).round() / 1e8)
 }
 

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 
@@ -18,6 +19,7 @@ use crate::ops::node::{Node, Role};
 use crate::ops::shutdown::Shutdown;
 use crate::ops::supervise::{StopSignals, follow_supervisor, supervise};
 use crate::ops::{logging, metrics};
+use crate::run;
 
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -78,7 +80,11 @@ fn serve(loaded: Loaded, args: &RunArgs) -> Result<Exit, Failure> {
     health.component("disk", move || health::disk(&path, &settings));
     let roles = if args.roles.is_empty() { Role::value_variants().to_vec() } else { args.roles.clone() };
     let node = Node { config, folder, health, shutdown, roles, takeover: args.takeover };
-    runtime.block_on(listen(&node))?;
+    let mut parts = run::start(&node)?;
+    let routers = std::mem::take(&mut parts.routers);
+    let served = runtime.block_on(listen(&node, routers));
+    node.shutdown.trigger();
+    parts.stop().and(served)?;
     tracing::info!("stopped");
     Ok(Exit::Ok)
 }
@@ -113,7 +119,7 @@ fn open(config: &Config) -> Result<DataDir, Failure> {
 }
 
 /// Serves HTTP until the process is told to stop.
-async fn listen(node: &Node) -> Result<(), Failure> {
+async fn listen(node: &Node, mut routers: Vec<Router>) -> Result<(), Failure> {
     let address = node.config.listen;
     let listener = TcpListener::bind(address).await.map_err(|error| {
         let exit = match error.kind() {
@@ -128,7 +134,7 @@ async fn listen(node: &Node) -> Result<(), Failure> {
     tracing::info!(address = %bound, version = crate::VERSION, commit = crate::COMMIT, "serving");
     let access =
         Access { api_token: node.config.api_token.clone(), folder_token: Some(node.folder.token().clone()) };
-    let routers = vec![health::router(node.health.clone())];
+    routers.push(health::router(node.health.clone()));
     http::serve(listener, routers, node.config.http.clone(), access, node.shutdown.clone())
         .await
         .map_err(|error| Failure::failed(format!("the HTTP server failed: {error}")))

@@ -31,18 +31,18 @@ async fn events(
         "application/json" => true,
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => false,
         other => {
-            let detail = format!("content type {other:?} is neither application/json nor application/x-ndjson");
+            let detail =
+                format!("content type {other:?} is neither application/json nor application/x-ndjson");
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
     };
     let receipt = tokio::task::spawn_blocking(move || accept(&ingest, &body, whole))
         .await
         .map_err(|_| Problem::internal("taking the events in failed"))??;
-    let status = match (receipt.accepted + receipt.duplicates, receipt.rejected) {
-        (0, _) => StatusCode::BAD_REQUEST,
-        _ => StatusCode::ACCEPTED,
-    };
-    Ok((status, Json(receipt)).into_response())
+    if receipt.accepted + receipt.duplicates == 0 {
+        return Err(Problem::bad_request("no event was accepted; each line says why").with(receipt));
+    }
+    Ok((StatusCode::ACCEPTED, Json(receipt)).into_response())
 }
 
 /// A JSON body is one event or an array of them; NDJSON is an event a line.

@@ -60,11 +60,14 @@ fn send(target: &Target<'_>, batch: &[u8]) -> Result<Receipt, Failure> {
         Target::Log(ingest) => ingest
             .accept(super::lines(batch))
             .map_err(|e| Failure::failed(format!("cannot append to the log: {e}"))),
-        Target::Server(client) => match client.post_bytes("/v1/events", "application/x-ndjson", batch.to_vec()) {
+        Target::Server(client) => match client.post("/v1/events", "application/x-ndjson", batch.to_vec()) {
             Ok(receipt) => Ok(receipt),
-            // Not one line was good: the answer is a receipt all the same.
-            Err(ClientError::Refused(problem)) if problem.status == 400 => {
-                Err(Failure::from(ClientError::Refused(problem)))
+            // Not one line was good: the problem carries the receipt.
+            Err(ClientError::Refused(problem))
+                if problem.status == 400 && problem.members.contains_key("lines") =>
+            {
+                serde_json::from_value(serde_json::Value::Object(problem.members))
+                    .map_err(|e| Failure::failed(format!("cannot read the receipt: {e}")))
             }
             Err(e) => Err(e.into()),
         },

@@ -22,6 +22,9 @@ pub struct Problem {
     /// Seconds after which a retry makes sense, also in the `Retry-After` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
+    /// Members of the kind's own, such as a receipt with a verdict for each line.
+    #[serde(default, flatten)]
+    pub members: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Problem {
@@ -32,7 +35,16 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             retry_after_s: None,
+            members: serde_json::Map::new(),
         }
+    }
+
+    /// Adds the fields of `value`, an object, as members.
+    pub fn with(mut self, value: impl Serialize) -> Self {
+        if let Ok(serde_json::Value::Object(members)) = serde_json::to_value(value) {
+            self.members.extend(members);
+        }
+        self
     }
 
     pub fn bad_request(detail: impl Into<String>) -> Self {
