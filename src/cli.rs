@@ -87,6 +87,9 @@ enum Command {
     /// The effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Our figures beside the published ones
+    #[command(subcommand)]
+    Eval(crate::eval::Command),
     /// Prints a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -132,6 +135,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             let loaded = valid(loaded)?;
             let notices: String = loaded.notices.iter().map(|notice| format!("note: {notice}\n")).collect();
             print(&format!("{notices}the configuration is valid\n")).map(|()| Exit::Ok.into())
+        }
+        Command::Eval(command) => {
+            let cache = Environment::of_process(None).cache_dir();
+            let good = crate::eval::run(&command, cache.as_deref(), &mut io::stdout())
+                .map_err(|error| Failure::failed(format!("{error:#}")))?;
+            Ok(if good { Exit::Ok } else { Exit::Negative }.into())
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -96,6 +96,15 @@ impl Environment {
         self.variables.get(name).map(|v| v.value.as_str())
     }
 
+    /// The folder in which the scripts leave what they fetched: `TIDINGS_CACHE`, else
+    /// `tidings` in the user's cache folder.
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        let path = |name| self.get(name).map(PathBuf::from);
+        path("TIDINGS_CACHE")
+            .or_else(|| Some(path("XDG_CACHE_HOME")?.join("tidings")))
+            .or_else(|| Some(path("HOME")?.join(".cache/tidings")))
+    }
+
     pub(super) fn variable(&self, name: &str) -> Option<&Variable> {
         self.variables.get(name)
     }
