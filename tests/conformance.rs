@@ -12,6 +12,8 @@ mod crash;
 mod embedded_only;
 #[path = "conformance/harness.rs"]
 mod harness;
+#[path = "conformance/kafka.rs"]
+mod kafka_only;
 #[path = "conformance/load.rs"]
 mod load;
 #[path = "conformance/retention.rs"]
