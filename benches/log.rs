@@ -15,11 +15,16 @@ use tidings::log::{self, Log, Settings, TopicSpec, Transaction};
 
 const VALUE_BYTES: usize = 577;
 const PARTITIONS: u32 = 4;
+/// Made beforehand, so that the log is measured and not the making.
+const DIFFERENT_VALUES: usize = 4096;
 const READ_BYTES: usize = 1 << 20;
 
 fn main() {
     let records = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(1_000_000);
-    println!("{:<28} {:>10} {:>8} {:>8} {:>8}", "", "records/s", "p50 ms", "p99 ms", "max ms");
+    println!(
+        "{:<28} {:>10} {:>8} {:>8} {:>8} {:>14}",
+        "", "records/s", "p50 ms", "p99 ms", "max ms", "CPU us/record"
+    );
     for synced in [true, false] {
         let name = if synced { "synced" } else { "unsynced" };
         for batch in [1_000, 100] {
@@ -40,15 +45,16 @@ fn write(name: &str, synced: bool, records: usize, batch: usize) {
 
 fn fill(name: &str, log: &dyn Log, records: usize, batch: usize) {
     let mut committer = log.committer("bench").expect("opened");
+    let values: Vec<_> = (0..DIFFERENT_VALUES).map(value).collect();
     let mut latency = Histogram::<u64>::new(3).expect("three digits");
-    let started = Instant::now();
+    let (started, cpu) = (Instant::now(), cpu_seconds());
     for first in (0..records).step_by(batch) {
-        let transaction = transaction(first, batch);
+        let transaction = transaction(first, batch, &values);
         let began = Instant::now();
         committer.commit(transaction).expect("committed");
         latency.record(began.elapsed().as_micros() as u64).expect("in range");
     }
-    report(name, records, started.elapsed(), &latency);
+    report(name, records, started.elapsed(), cpu_seconds() - cpu, &latency);
 }
 
 fn read(records: usize) {
@@ -63,20 +69,30 @@ fn read(records: usize) {
         let from: Positions = (0..PARTITIONS).map(|p| (TopicPartition::new("bench", p), 0)).collect();
         let mut reader = log.reader(&from).expect("opened");
         let mut latency = Histogram::<u64>::new(3).expect("three digits");
-        let (started, mut count) = (Instant::now(), 0);
+        let (started, cpu, mut count) = (Instant::now(), cpu_seconds(), 0);
         while count < records {
             let began = Instant::now();
             count += reader.poll(Duration::from_secs(10), READ_BYTES).expect("read").len();
             latency.record(began.elapsed().as_micros() as u64).expect("in range");
         }
-        report(name, count, started.elapsed(), &latency);
+        report(name, count, started.elapsed(), cpu_seconds() - cpu, &latency);
     }
 }
 
-fn report(name: &str, records: usize, took: Duration, latency: &Histogram<u64>) {
+fn report(name: &str, records: usize, took: Duration, cpu_s: f64, latency: &Histogram<u64>) {
     let ms = |quantile: f64| latency.value_at_quantile(quantile) as f64 / 1000.0;
     let rate = records as f64 / took.as_secs_f64();
-    println!("{name:<28} {rate:>10.0} {:>8.2} {:>8.2} {:>8.2}", ms(0.5), ms(0.99), ms(1.0));
+    let cpu_us = cpu_s * 1e6 / records as f64;
+    println!("{name:<28} {rate:>10.0} {:>8.2} {:>8.2} {:>8.2} {cpu_us:>14.2}", ms(0.5), ms(0.99), ms(1.0));
+}
+
+/// Of all threads of this process: what a busy machine does not distort much.
+fn cpu_seconds() -> f64 {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Fields 14 and 15, counted after the name in parentheses.
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
 }
 
 fn open(folder: &std::path::Path, synced: bool) -> std::sync::Arc<dyn Log> {
@@ -88,13 +104,13 @@ fn open(folder: &std::path::Path, synced: bool) -> std::sync::Arc<dyn Log> {
     log
 }
 
-fn transaction(first: usize, batch: usize) -> Transaction {
+fn transaction(first: usize, batch: usize, values: &[Vec<u8>]) -> Transaction {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
     let record = |n: usize| Record {
         topic: "bench".into(),
         partition: None,
         key: format!("bench:{n}").into_bytes(),
-        value: Some(value(n)),
+        value: Some(values[n % values.len()].clone()),
         timestamp_ms: now_ms,
         headers: Vec::new(),
     };

@@ -10,6 +10,7 @@
 //! - Opening a committer fences every earlier holder of the same id: from then
 //!   on its commits fail with [`LogError::Fenced`] and change nothing.
 
+pub mod cluster;
 mod embedded;
 mod kafka;
 mod metrics;

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use dataflows::record::TopicPartition;
-use fjall::config::BlockSizePolicy;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::format::{self, Bounds, FORMAT, FORMAT_KEY, TopicMeta, damaged};
@@ -163,7 +163,10 @@ impl Store {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(memtable_bytes)
                 .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
-                .expect_point_read_hits(true)
+                // Files of increasing offsets are moved down the levels as they are, so
+                // what is to be compressed must be from the first.
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                .filter_policy(FilterPolicy::disabled())
         };
         let records =
             self.db.keyspace(&format::records_keyspace(name, partition), options).map_err(storage)?;
