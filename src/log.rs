@@ -10,7 +10,9 @@
 //! - Opening a committer fences every earlier holder of the same id: from then
 //!   on its commits fail with [`LogError::Fenced`] and change nothing.
 
+pub mod api;
 pub mod cluster;
+pub mod command;
 mod embedded;
 mod kafka;
 mod metrics;
@@ -152,7 +154,9 @@ pub trait Log: Send + Sync {
 }
 
 pub trait Committer: Send {
-    /// Commits the records and positions atomically and durably. After an error
+    /// Commits the records and positions atomically and durably. On Kafka readers see
+    /// them, and the committed end passes them, a moment after this returns; before
+    /// the next commit of the same committer, or its next holder, returns. After an error
     /// other than [`LogError::Retry`] the committer must be dropped.
     fn commit(&mut self, transaction: Transaction) -> Result<(), LogError>;
 }

@@ -6,6 +6,8 @@
 mod broker;
 #[path = "conformance/cluster.rs"]
 mod cluster;
+#[path = "conformance/command.rs"]
+mod command;
 #[path = "conformance/contract.rs"]
 mod contract;
 #[path = "conformance/crash.rs"]
@@ -57,5 +59,8 @@ both! {
     cluster::a_second_set_is_refused_while_the_first_lives,
     cluster::a_takeover_fences_everything_of_the_set_before,
     cluster::a_set_that_left_makes_room_at_once,
+    command::a_tail_prints_what_is_there_and_ends,
+    command::a_following_tail_prints_what_arrives_until_it_is_stopped,
+    command::http_gives_the_same_lines,
     crash::a_killed_process_leaves_whole_transactions_only,
 }

@@ -38,7 +38,7 @@ fn aborted_and_open_records_are_unseen() {
     aborted.abort_transaction(TIMEOUT).expect("aborted");
     let mut committer = log.committer("c-0").expect("opened");
     committer.commit(transaction("g", vec![on(0, record(PLAIN, "a", "between"))], &[])).expect("committed");
-    assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["before", "between"]);
+    assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 2)), ["before", "between"]);
 
     let open = begun(&deployment, "open", "open");
     let end = ends(&*log, PLAIN)[&at(PLAIN, 0)];
@@ -54,6 +54,7 @@ fn aborted_and_open_records_are_unseen() {
     assert_eq!(sorted_values(&seen), ["before", "between"]);
 
     open.commit_transaction(TIMEOUT).expect("committed");
+    read_settled(&*log, PLAIN, 13);
     seen.extend(read_until(&mut *reader, &ends(&*log, PLAIN)));
     assert_eq!(seen.len(), 13);
     assert_eq!(seen.last().and_then(|r| r.value.clone()).as_deref(), Some(&b"after"[..]));

@@ -24,7 +24,7 @@ pub fn records_of_a_megabyte_pass_and_larger_ones_are_refused(deployment: &Deplo
     committer
         .commit(transaction("g", vec![large(), large(), large()], &[(at(PLAIN, 0), 1)]))
         .expect("committed");
-    let read = read_all(&*log, PLAIN);
+    let read = read_settled(&*log, PLAIN, 5);
     assert_eq!(read.len(), 5);
     assert!(read.iter().all(|r| r.value.as_deref() == Some(noise.as_bytes())));
 
@@ -54,7 +54,7 @@ pub fn a_hundred_thousand_records_arrive_once_and_in_order(deployment: &Deployme
             committer.commit(transaction("g", records, &position)).expect("committed");
         }
     }
-    let read = read_all(&*log, PLAIN);
+    let read = read_settled(&*log, PLAIN, RECORDS as usize);
     assert_eq!(read.len(), RECORDS as usize);
     let mut last: BTreeMap<&[u8], u32> = BTreeMap::new();
     for record in &read {
