@@ -86,7 +86,7 @@ async fn records(
 /// connection: a body that ends in order is complete.
 fn feed(mut tail: Tail, lines: &mpsc::Sender<Result<Bytes, LogError>>) {
     loop {
-        let batch = match tail.next() {
+        let batch = match tail.next_batch() {
             Ok(None) => return,
             Ok(Some(batch)) if batch.is_empty() => {
                 if lines.is_closed() {

@@ -130,7 +130,7 @@ impl Cluster {
         let highest = state.highest_with(wanted);
         // Written before the ids are used: after a crash in between too many are
         // claimed the next time, never too few.
-        cluster.write(&highest, cluster.heartbeat_at(now_ms, false), now_ms)?;
+        cluster.write(&highest, &cluster.heartbeat_at(now_ms, false), now_ms)?;
         let mut committers = BTreeMap::new();
         for (kind, count) in highest {
             let mut held = Vec::new();
@@ -149,12 +149,12 @@ impl Cluster {
     /// To be called every `heartbeat_interval_s`. [`LogError::Fenced`]: another set
     /// took over; stop.
     pub fn heartbeat(&mut self, now_ms: i64) -> Result<(), LogError> {
-        self.write(&BTreeMap::new(), self.heartbeat_at(now_ms, false), now_ms)
+        self.write(&BTreeMap::new(), &self.heartbeat_at(now_ms, false), now_ms)
     }
 
     /// Says that this set stopped in order, after its last commit.
     pub fn leave(mut self, now_ms: i64) -> Result<(), LogError> {
-        self.write(&BTreeMap::new(), self.heartbeat_at(now_ms, true), now_ms)
+        self.write(&BTreeMap::new(), &self.heartbeat_at(now_ms, true), now_ms)
     }
 
     fn heartbeat_at(&self, at_ms: i64, left: bool) -> Heartbeat {
@@ -162,14 +162,14 @@ impl Cluster {
         Heartbeat { instance: id, host, process: std::process::id(), at_ms, left }
     }
 
-    fn write(&mut self, highest: &Committers, heartbeat: Heartbeat, now_ms: i64) -> Result<(), LogError> {
+    fn write(&mut self, highest: &Committers, heartbeat: &Heartbeat, now_ms: i64) -> Result<(), LogError> {
         let mut records: Vec<Record> = highest
             .iter()
             .map(|(kind, count)| {
                 record(format!("{COMMITTERS_PREFIX}{kind}"), &Highest { count: *count }, now_ms)
             })
             .collect();
-        records.push(record(HEARTBEAT_KEY, &heartbeat, now_ms));
+        records.push(record(HEARTBEAT_KEY, heartbeat, now_ms));
         self.committer.commit(Transaction { records, ..Transaction::default() })
     }
 }

@@ -167,7 +167,7 @@ pub fn write_tail(
 ) -> Result<(), CommandError> {
     let mut tail = Tail::open(log, args)?;
     while !stop() {
-        let Some(lines) = tail.next()? else { break };
+        let Some(lines) = tail.next_batch()? else { break };
         for line in &lines {
             match writeln!(out, "{}", line.line(args.json)) {
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -207,7 +207,7 @@ impl Tail {
     }
 
     /// The next records, none if nothing came in a while; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Vec<RecordLine>>, LogError> {
+    pub fn next_batch(&mut self) -> Result<Option<Vec<RecordLine>>, LogError> {
         let reached = |until: &Positions| {
             let positions = self.reader.positions();
             until.iter().all(|(partition, end)| positions.get(partition) >= Some(end))

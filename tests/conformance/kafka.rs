@@ -1,6 +1,6 @@
 //! What only a broker can show: transactions of others that abort or stay open.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -97,4 +97,28 @@ fn brokers_that_do_not_answer_are_worth_a_retry() {
     assert!(matches!(log.topics(), Err(LogError::Retry(_))));
     assert!(matches!(log.append(vec![record(PLAIN, "a", "1")]), Err(LogError::Retry(_))));
     assert!(matches!(log.committer("c-0").map(drop), Err(LogError::Retry(_))));
+}
+
+#[test]
+fn a_record_that_only_the_broker_refuses_changes_nothing() {
+    let deployment = Deployment::kafka();
+    // The topic was created for smaller records than the settings allow now.
+    drop(deployment.with(|s| s.record_bytes_max = 10_000).start());
+    let log = deployment.open();
+    let noise: String = (0..200_000u32)
+        .map(|n| char::from(b'!' + (n.wrapping_mul(2_654_435_761) >> 25) as u8 % 90))
+        .collect();
+    let records = || vec![on(0, record(PLAIN, "a", "beside")), on(1, record(PLAIN, "a", &noise))];
+    let started = Instant::now();
+    let mut committer = log.committer("c-0").expect("opened");
+    let error = committer.commit(transaction("g", records(), &[(at(PLAIN, 0), 1)]));
+    assert!(matches!(error, Err(LogError::Rejected(_))), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(5), "the failed transaction was not ended at once");
+    assert!(matches!(log.append(vec![on(1, record(PLAIN, "a", &noise))]), Err(LogError::Rejected(_))));
+
+    // It holds back nobody.
+    let mut committer = log.committer("c-0").expect("opened");
+    committer.commit(transaction("g", vec![on(0, record(PLAIN, "a", "next"))], &[])).expect("committed");
+    assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 1)), ["next"]);
+    assert!(log.committed("g").expect("positions").is_empty());
 }

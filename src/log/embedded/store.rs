@@ -55,6 +55,14 @@ pub(super) struct Partition {
     /// What the writer knows of the end; locked by it alone after opening.
     pub tail: Mutex<Tail>,
     pub bounds: Mutex<Bounds>,
+    pub maintained: Mutex<Maintained>,
+}
+
+/// When a partition's files were last worked on, by the time given to maintenance.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Maintained {
+    pub dropped_ms: Option<i64>,
+    pub compacted_ms: Option<i64>,
 }
 
 /// The running maximum of timestamps and the records since the last index entry.
@@ -186,6 +194,7 @@ impl Store {
             end: AtomicU64::new(end),
             tail: Mutex::new(tail),
             bounds: Mutex::new(bounds),
+            maintained: Mutex::default(),
         })
     }
 
@@ -345,6 +354,7 @@ fn open_error(folder: &Path, error: fjall::Error) -> LogError {
 
 /// Any failure of the open store: it refuses writes from then on, so there is
 /// nothing to retry in this process.
+#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 pub(super) fn storage(error: fjall::Error) -> LogError {
     LogError::Fatal(error.to_string())
 }

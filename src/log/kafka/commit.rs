@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::client::{self, classify};
@@ -68,16 +68,31 @@ impl KafkaCommitter {
         let places = records.iter().map(|record| self.topics.place(record)).collect::<Result<Vec<_>, _>>()?;
         let offsets = self.offsets(transaction)?;
         self.producer.begin_transaction().map_err(|e| self.error("beginning a transaction", &e))?;
-        let outcome = self.fill(transaction, &places).and_then(|()| self.finish(transaction, &offsets));
-        if let Err(error) = &outcome
-            && !matches!(error, LogError::Fenced(_))
-        {
-            // What cannot be aborted now is by the next committer of this id.
-            if let Err(error) = self.producer.abort_transaction(self.topics.timeout()) {
-                tracing::warn!(committer = self.id, %error, "a failed transaction could not be aborted");
+        match self.fill(transaction, &places).and_then(|()| self.finish(transaction, &offsets)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.give_up(error)),
+        }
+    }
+
+    /// Ends the transaction that failed, so that it holds back no reader. What cannot
+    /// be aborted now is by the next committer of this id; nothing may be retried then.
+    fn give_up(&self, error: LogError) -> LogError {
+        if matches!(error, LogError::Fenced(_) | LogError::Fatal(_)) {
+            return error;
+        }
+        // An abort waits for reports that nobody would take: they are taken first.
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        let deadline = Instant::now() + self.topics.timeout();
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(POLL_STEP);
+        }
+        self.producer.context().failed.lock().take();
+        match self.producer.abort_transaction(self.topics.timeout()) {
+            Ok(()) => error,
+            Err(abort) => {
+                LogError::Fatal(format!("{error}; and the transaction could not be aborted: {abort}"))
             }
         }
-        outcome
     }
 
     fn fill(
@@ -123,7 +138,11 @@ impl KafkaCommitter {
                 self.producer.send_offsets_to_transaction(offsets, metadata, self.topics.timeout())
             })?;
         }
-        self.retrying("committing", || self.producer.commit_transaction(self.topics.timeout()))
+        match self.retrying("committing", || self.producer.commit_transaction(self.topics.timeout())) {
+            // It may be decided or not: only a new committer can tell.
+            Err(LogError::Retry(why)) => Err(LogError::Fatal(why)),
+            outcome => outcome,
+        }
     }
 
     /// librdkafka keeps what it was doing: a retriable call is made again as it is.
