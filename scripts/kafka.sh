@@ -173,9 +173,9 @@ stop() {
     pid=$(cat "$HOME_DIR/pid")
     # Only what we started: the process must be this broker of this folder.
     if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$HOME_DIR/server.properties"; then
-      kill "$pid" 2>/dev/null || true
-      for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+      # Its data goes with it: there is nothing to stop in order.
       kill -9 "$pid" 2>/dev/null || true
+      for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     fi
   fi
   rm -rf "$HOME_DIR"

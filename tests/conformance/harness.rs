@@ -176,3 +176,13 @@ pub fn sorted_values(records: &[Stored]) -> Vec<String> {
     all.sort();
     all
 }
+
+/// Text that hardly compresses, the same each time.
+pub fn noise(length: usize) -> String {
+    let mut state = 1u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + (state >> 57) as u8 % 94)
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}

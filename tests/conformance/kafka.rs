@@ -105,9 +105,7 @@ fn a_record_that_only_the_broker_refuses_changes_nothing() {
     // The topic was created for smaller records than the settings allow now.
     drop(deployment.with(|s| s.record_bytes_max = 10_000).start());
     let log = deployment.open();
-    let noise: String = (0..200_000u32)
-        .map(|n| char::from(b'!' + (n.wrapping_mul(2_654_435_761) >> 25) as u8 % 90))
-        .collect();
+    let noise = noise(200_000);
     let records = || vec![on(0, record(PLAIN, "a", "beside")), on(1, record(PLAIN, "a", &noise))];
     let started = Instant::now();
     let mut committer = log.committer("c-0").expect("opened");

@@ -11,13 +11,7 @@ use crate::harness::*;
 pub fn records_of_a_megabyte_pass_and_larger_ones_are_refused(deployment: &Deployment) {
     let log = deployment.start();
     // Not compressible, so that no limit is met by compression.
-    let mut state = 1u64;
-    let noise: String = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        char::from(b' ' + (state >> 57) as u8 % 94)
-    })
-    .take(1 << 20)
-    .collect();
+    let noise = noise(1 << 20);
     let large = || on(0, record(PLAIN, "large", &noise));
     log.append(vec![large(), large()]).expect("appended");
     let mut committer = log.committer("c-0").expect("opened");
