@@ -10,7 +10,11 @@
 //! - Opening a committer fences every earlier holder of the same id: from then
 //!   on its commits fail with [`LogError::Fenced`] and change nothing.
 
+pub mod api;
+pub mod cluster;
+pub mod command;
 mod embedded;
+mod kafka;
 mod metrics;
 pub mod partition;
 mod settings;
@@ -26,7 +30,17 @@ pub use self::settings::{Embedded, Kafka, Password, Settings};
 /// Opens the log that the settings name: Kafka if they hold an address, otherwise
 /// the embedded one in `data_dir`/log.
 pub fn open(settings: &Settings, data_dir: &Path) -> Result<Arc<dyn Log>, LogError> {
-    Ok(Arc::new(embedded::EmbeddedLog::open(settings, &data_dir.join("log"))?))
+    if settings.kafka.bootstrap_servers.is_empty() {
+        Ok(Arc::new(embedded::EmbeddedLog::open(settings, &data_dir.join("log"))?))
+    } else {
+        Ok(Arc::new(kafka::KafkaLog::open(settings)?))
+    }
+}
+
+/// What `log.record_bytes_max` limits: key, value and headers.
+fn record_bytes(record: &Record) -> usize {
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    record.key.len() + record.value.as_ref().map_or(0, Vec::len) + headers
 }
 
 /// A topic as it is to be created.
@@ -140,7 +154,9 @@ pub trait Log: Send + Sync {
 }
 
 pub trait Committer: Send {
-    /// Commits the records and positions atomically and durably. After an error
+    /// Commits the records and positions atomically and durably. On Kafka readers see
+    /// them, and the committed end passes them, a moment after this returns; before
+    /// the next commit of the same committer, or its next holder, returns. After an error
     /// other than [`LogError::Retry`] the committer must be dropped.
     fn commit(&mut self, transaction: Transaction) -> Result<(), LogError>;
 }

@@ -4,6 +4,10 @@
 
 #[path = "support/broker.rs"]
 mod broker;
+#[path = "conformance/cluster.rs"]
+mod cluster;
+#[path = "conformance/command.rs"]
+mod command;
 #[path = "conformance/contract.rs"]
 mod contract;
 #[path = "conformance/crash.rs"]
@@ -12,6 +16,8 @@ mod crash;
 mod embedded_only;
 #[path = "conformance/harness.rs"]
 mod harness;
+#[path = "conformance/kafka.rs"]
+mod kafka_only;
 #[path = "conformance/load.rs"]
 mod load;
 #[path = "conformance/retention.rs"]
@@ -50,5 +56,11 @@ both! {
     load::a_reader_takes_about_as_much_as_it_asks_for,
     retention::compaction_keeps_the_last_record_of_each_key,
     retention::a_reader_behind_retention_starts_at_the_first_record_kept,
+    cluster::a_second_set_is_refused_while_the_first_lives,
+    cluster::a_takeover_fences_everything_of_the_set_before,
+    cluster::a_set_that_left_makes_room_at_once,
+    command::a_tail_prints_what_is_there_and_ends,
+    command::a_following_tail_prints_what_arrives_until_it_is_stopped,
+    command::http_gives_the_same_lines,
     crash::a_killed_process_leaves_whole_transactions_only,
 }

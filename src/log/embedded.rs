@@ -31,6 +31,7 @@ use self::store::{Store, storage};
 use self::writer::{Answer, Holder, Places, Prepared, Work, Writer};
 use super::{
     Committer, Log, LogError, Reader, Settings, TopicInfo, TopicSpec, Transaction, metrics, partition,
+    record_bytes,
 };
 
 pub(crate) struct EmbeddedLog {
@@ -158,12 +159,11 @@ impl Shared {
             .ok_or_else(|| LogError::Rejected(format!("there is no topic {}", record.topic)))?;
         let compact = topic.meta.read().compact;
         let partition = partition::of_record(record, topic.partitions.len() as u32, compact, &topic.turn)?;
-        let bytes = format::encode(record);
-        let bytes_max = self.store.settings.record_bytes_max;
-        if bytes.len() > bytes_max {
-            return Err(LogError::too_large(&record.topic, bytes.len(), bytes_max));
+        let (bytes, bytes_max) = (record_bytes(record), self.store.settings.record_bytes_max);
+        if bytes > bytes_max {
+            return Err(LogError::too_large(&record.topic, bytes, bytes_max));
         }
-        Ok(Prepared { topic, partition, timestamp_ms: record.timestamp_ms, bytes })
+        Ok(Prepared { topic, partition, timestamp_ms: record.timestamp_ms, bytes: format::encode(record) })
     }
 
     fn position_entries(&self, group: &str, positions: &Positions) -> Result<Vec<(Vec<u8>, u64)>, LogError> {

@@ -79,3 +79,15 @@ impl fmt::Debug for Password {
         f.write_str(if self.0.is_empty() { "unset" } else { "***" })
     }
 }
+
+/// The defaults as shipped.
+#[cfg(test)]
+pub(crate) fn shipped() -> Settings {
+    #[derive(Deserialize)]
+    struct File {
+        log: Settings,
+    }
+    let file: File = toml::from_str(include_str!("../../config/default.toml"))
+        .expect("config/default.toml holds every knob of the log");
+    file.log
+}

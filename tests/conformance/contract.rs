@@ -38,8 +38,8 @@ pub fn records_and_positions_are_committed_together(deployment: &Deployment) {
     let mut committer = log.committer("c-0").expect("opened");
     let records = vec![on(0, record(PLAIN, "a", "1")), on(2, record(OTHER, "b", "2"))];
     committer.commit(transaction("g", records, &[(at(PLAIN, 0), 7), (at(OTHER, 1), 3)])).expect("committed");
-    assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["1"]);
-    assert_eq!(sorted_values(&read_all(&*log, OTHER)), ["2"]);
+    assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 1)), ["1"]);
+    assert_eq!(sorted_values(&read_settled(&*log, OTHER, 1)), ["2"]);
     let expected: Positions = [(at(PLAIN, 0), 7), (at(OTHER, 1), 3)].into();
     assert_eq!(log.committed("g").expect("positions"), expected);
 
@@ -49,7 +49,7 @@ pub fn records_and_positions_are_committed_together(deployment: &Deployment) {
     committer.commit(transaction("h", vec![], &[])).expect("nothing");
     assert_eq!(log.committed("g").expect("positions")[&at(PLAIN, 0)], 8);
     assert_eq!(log.committed("g").expect("positions")[&at(OTHER, 1)], 3);
-    assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["1", "3"]);
+    assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 2)), ["1", "3"]);
 }
 
 pub fn a_refused_transaction_changes_nothing(deployment: &Deployment) {
@@ -82,11 +82,11 @@ pub fn a_new_committer_fences_the_old_one(deployment: &Deployment) {
     let error = old.commit(late);
     assert!(matches!(error, Err(LogError::Fenced(ref id)) if id.ends_with("c-0")), "{error:?}");
     assert_eq!(log.committed("g").expect("positions")[&at(PLAIN, 0)], 1);
-    assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["old"]);
+    assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 1)), ["old"]);
 
     new.commit(transaction("g", vec![record(PLAIN, "a", "new")], &[(at(PLAIN, 0), 3)])).expect("committed");
     other.commit(transaction("g", vec![record(PLAIN, "a", "other")], &[])).expect("not concerned");
-    assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["new", "old", "other"]);
+    assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 3)), ["new", "old", "other"]);
     assert_eq!(log.committed("g").expect("positions")[&at(PLAIN, 0)], 3);
 }
 

@@ -90,7 +90,7 @@ fn offsets_are_not_given_twice_after_everything_was_removed() {
 
 #[test]
 fn compaction_waits_for_its_lag_and_keeps_tombstones_for_their_grace() {
-    let deployment = Deployment::embedded();
+    let deployment = Deployment::embedded().with(|s| s.segment_s = 0);
     let (lag_ms, grace_ms) = (
         deployment.settings.compaction_lag_min_s as i64 * 1000,
         deployment.settings.tombstone_grace_s as i64 * 1000,
@@ -154,4 +154,21 @@ fn times_are_found_across_the_index_and_a_restart() {
     assert_eq!(log.topics().expect("listed")[2].ranges[0], (5000, RECORDS as u64));
     assert_eq!(log.position_at(&at(PLAIN, 0), 0).expect("found"), 5000);
     assert_eq!(log.position_at(&at(PLAIN, 0), 77_770).expect("found"), 7777);
+}
+
+#[test]
+fn files_are_worked_on_once_a_segment() {
+    let deployment = Deployment::embedded();
+    let log = deployment.open();
+    log.create(&[TopicSpec { retention_ms: Some(1000), ..specs()[0].clone() }]).expect("created");
+    let stamped = |time| Record { timestamp_ms: time, ..on(0, record(PLAIN, "a", "x")) };
+    log.append((0..10).map(|n| stamped(n * 1000)).collect()).expect("appended");
+    let first = |now_ms| {
+        log.maintain(now_ms).expect("maintained");
+        log.topics().expect("listed")[0].ranges[0].0
+    };
+    let segment_ms = deployment.settings.segment_s as i64 * 1000;
+    assert_eq!(first(4_000), 3);
+    assert_eq!(first(4_000 + segment_ms - 1), 3, "not yet");
+    assert_eq!(first(4_000 + segment_ms), 10);
 }

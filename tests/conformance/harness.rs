@@ -132,6 +132,19 @@ pub fn read_all(log: &dyn Log, topic: &str) -> Vec<Stored> {
     read_from(log, &beginning(topic), &ends(log, topic))
 }
 
+/// The same once it holds this many records: a commit on Kafka is acknowledged when
+/// it is decided, and seen by readers a moment later.
+pub fn read_settled(log: &dyn Log, topic: &str, records: usize) -> Vec<Stored> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let read = read_all(log, topic);
+        if read.len() >= records || Instant::now() >= deadline {
+            return read;
+        }
+        std::thread::yield_now();
+    }
+}
+
 pub fn read_from(log: &dyn Log, from: &Positions, to: &Positions) -> Vec<Stored> {
     let mut reader = log.reader(from).expect("the positions can be read");
     read_until(&mut *reader, to)
@@ -162,4 +175,14 @@ pub fn sorted_values(records: &[Stored]) -> Vec<String> {
     let mut all: Vec<String> = values(records).into_values().flatten().collect();
     all.sort();
     all
+}
+
+/// Text that hardly compresses, the same each time.
+pub fn noise(length: usize) -> String {
+    let mut state = 1u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + (state >> 57) as u8 % 94)
+    };
+    std::iter::repeat_with(next).take(length).collect()
 }

@@ -11,20 +11,14 @@ use crate::harness::*;
 pub fn records_of_a_megabyte_pass_and_larger_ones_are_refused(deployment: &Deployment) {
     let log = deployment.start();
     // Not compressible, so that no limit is met by compression.
-    let mut state = 1u64;
-    let noise: String = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        char::from(b' ' + (state >> 57) as u8 % 94)
-    })
-    .take(1 << 20)
-    .collect();
+    let noise = noise(1 << 20);
     let large = || on(0, record(PLAIN, "large", &noise));
     log.append(vec![large(), large()]).expect("appended");
     let mut committer = log.committer("c-0").expect("opened");
     committer
         .commit(transaction("g", vec![large(), large(), large()], &[(at(PLAIN, 0), 1)]))
         .expect("committed");
-    let read = read_all(&*log, PLAIN);
+    let read = read_settled(&*log, PLAIN, 5);
     assert_eq!(read.len(), 5);
     assert!(read.iter().all(|r| r.value.as_deref() == Some(noise.as_bytes())));
 
@@ -54,7 +48,7 @@ pub fn a_hundred_thousand_records_arrive_once_and_in_order(deployment: &Deployme
             committer.commit(transaction("g", records, &position)).expect("committed");
         }
     }
-    let read = read_all(&*log, PLAIN);
+    let read = read_settled(&*log, PLAIN, RECORDS as usize);
     assert_eq!(read.len(), RECORDS as usize);
     let mut last: BTreeMap<&[u8], u32> = BTreeMap::new();
     for record in &read {

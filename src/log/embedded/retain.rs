@@ -11,6 +11,8 @@
 //! `compaction_lag_max_s`, or when a tombstone is due. The keys of one pass have a
 //! limit; what is beyond it waits for the next.
 //!
+//! Both work on a partition's files once every `segment_s` at most.
+//!
 //! Invariants: the last record of a key is never removed, unless it is a tombstone
 //! past its grace; values go before their tombstone; before anything is removed the
 //! end is written down, so that no offset is given twice.
@@ -36,7 +38,7 @@ pub(super) fn maintain(store: &Store, now_ms: i64) -> Result<(), LogError> {
         for (index, partition) in topic.partitions.iter().enumerate() {
             let at = At { store, topic: &topic, partition, index: index as u32 };
             if let Some(retention_ms) = meta.retention_ms {
-                at.expire(now_ms.saturating_sub_unsigned(retention_ms))?;
+                at.expire(now_ms.saturating_sub_unsigned(retention_ms), now_ms)?;
             }
             if meta.compact {
                 at.compact(now_ms)?;
@@ -58,6 +60,12 @@ impl At<'_> {
         TopicPartition::new(self.topic.name.clone(), self.index)
     }
 
+    /// Whether `segment_s` has passed since the files were last worked on.
+    fn is_time(&self, last_ms: Option<i64>, now_ms: i64) -> bool {
+        let segment_ms = (self.store.settings.segment_s * 1000) as i64;
+        last_ms.is_none_or(|last_ms| now_ms.saturating_sub(last_ms) >= segment_ms)
+    }
+
     fn write_bounds(&self, bounds: Bounds) -> Result<(), LogError> {
         let bytes = postcard::to_stdvec(&bounds).expect("plain data serializes");
         let mut batch = self.store.db.batch().durability(Some(PersistMode::SyncData));
@@ -68,12 +76,14 @@ impl At<'_> {
     }
 
     /// Removes every record before the first that is not older than `oldest_ms`.
-    fn expire(&self, oldest_ms: i64) -> Result<(), LogError> {
+    fn expire(&self, oldest_ms: i64, now_ms: i64) -> Result<(), LogError> {
         let keep_from = self.store.position_at(&self.name(), oldest_ms)?;
         let first = self.partition.first.load(Ordering::Acquire);
-        if keep_from <= first {
+        let last = self.partition.maintained.lock().dropped_ms;
+        if keep_from <= first || !self.is_time(last, now_ms) {
             return Ok(());
         }
+        self.partition.maintained.lock().dropped_ms = Some(now_ms);
         let end_min = self.partition.end.load(Ordering::Acquire);
         let bounds = *self.partition.bounds.lock();
         self.write_bounds(Bounds {
@@ -119,9 +129,11 @@ impl At<'_> {
             self.store.position_at(&self.name(), now_ms.saturating_sub(lag_min_ms).saturating_add(1))?;
         let bounds = *self.partition.bounds.lock();
         let mut cleaned = bounds.cleaned.max(first);
-        if !self.is_due(&bounds, cleaned, limit, now_ms)? {
+        let last = self.partition.maintained.lock().compacted_ms;
+        if !self.is_time(last, now_ms) || !self.is_due(&bounds, cleaned, limit, now_ms)? {
             return Ok(());
         }
+        self.partition.maintained.lock().compacted_ms = Some(now_ms);
         let grace_ms = (knobs.tombstone_grace_s * 1000) as i64;
         let mut removed = 0;
         loop {

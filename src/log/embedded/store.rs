@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use dataflows::record::TopicPartition;
-use fjall::config::BlockSizePolicy;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::format::{self, Bounds, FORMAT, FORMAT_KEY, TopicMeta, damaged};
@@ -55,6 +55,14 @@ pub(super) struct Partition {
     /// What the writer knows of the end; locked by it alone after opening.
     pub tail: Mutex<Tail>,
     pub bounds: Mutex<Bounds>,
+    pub maintained: Mutex<Maintained>,
+}
+
+/// When a partition's files were last worked on, by the time given to maintenance.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Maintained {
+    pub dropped_ms: Option<i64>,
+    pub compacted_ms: Option<i64>,
 }
 
 /// The running maximum of timestamps and the records since the last index entry.
@@ -163,7 +171,10 @@ impl Store {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(memtable_bytes)
                 .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
-                .expect_point_read_hits(true)
+                // Files of increasing offsets are moved down the levels as they are, so
+                // what is to be compressed must be from the first.
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                .filter_policy(FilterPolicy::disabled())
         };
         let records =
             self.db.keyspace(&format::records_keyspace(name, partition), options).map_err(storage)?;
@@ -183,6 +194,7 @@ impl Store {
             end: AtomicU64::new(end),
             tail: Mutex::new(tail),
             bounds: Mutex::new(bounds),
+            maintained: Mutex::default(),
         })
     }
 
@@ -342,6 +354,7 @@ fn open_error(folder: &Path, error: fjall::Error) -> LogError {
 
 /// Any failure of the open store: it refuses writes from then on, so there is
 /// nothing to retry in this process.
+#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 pub(super) fn storage(error: fjall::Error) -> LogError {
     LogError::Fatal(error.to_string())
 }
