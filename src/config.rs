@@ -56,6 +56,7 @@ pub struct Config {
     pub health: crate::ops::health::Settings,
     pub supervise: crate::ops::supervise::Settings,
     pub log: crate::log::Settings,
+    pub poll: crate::poll::Settings,
 }
 
 /// What can be switched off for all content or a part of it.

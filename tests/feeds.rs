@@ -1,6 +1,9 @@
 //! Pollers against a server on loopback that replays what feeds and their servers
 //! are known to do wrong. Time is a value that the tests set.
 
+// Everything here is a test, also what clippy does not see as one.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
@@ -875,6 +878,49 @@ async fn the_commands_and_the_endpoint_show_the_sources() {
     );
     assert_eq!(bench.log.records().len(), 1, "a check stores nothing");
     poller.close().await;
+}
+
+#[tokio::test]
+async fn the_embedded_log_holds_what_was_polled() {
+    use dataflows::record::{TopicPartition, topic};
+    use tidings::log::{Settings as LogSettings, TopicSpec};
+    let bench = Bench::new().await;
+    let file: toml::Table = include_str!("../config/default.toml").parse().expect("TOML");
+    let mut log_settings: LogSettings = file["log"].clone().try_into().expect("every knob");
+    log_settings.record_bytes_max = 10_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let spec = TopicSpec { name: topic::EVENTS, partitions: 4, compact: true, retention_ms: None };
+    let poll = async |body: String| {
+        bench.server.feed("/feed", body);
+        let log = tidings::log::open(&log_settings, folder.path()).expect("opens");
+        log.create(std::slice::from_ref(&spec)).expect("creates");
+        let (settings, sources) = (bench.settings.clone(), bench.sources.clone());
+        let mut poller =
+            poll::Poller::open(settings, sources, log.clone(), bench.folder.path(), bench.clock.clone())
+                .expect("opens");
+        bench.clock.set(bench.status().next_due_at.expect("scheduled").0);
+        poller.turn().await.expect("polls");
+        poller.close().await;
+        let start = (0..4).map(|p| (TopicPartition::new(topic::EVENTS, p), 0)).collect();
+        let mut reader = log.reader(&start).expect("reads");
+        let mut records = Vec::new();
+        loop {
+            let more = reader.poll(Duration::ZERO, 1 << 20).expect("reads");
+            if more.is_empty() {
+                return records;
+            }
+            records.extend(more);
+        }
+    };
+    let huge = item("huge", &"x".repeat(20_000), SUNDAY);
+    let items: String = (0..20).map(|n| item(&n.to_string(), &format!("Item {n}"), SUNDAY)).collect();
+    let records = poll(rss(&format!("{huge}{items}"))).await;
+    assert_eq!(records.len(), 20, "all but the one over the limit");
+    assert!(records.iter().map(|r| r.partition).collect::<BTreeSet<_>>().len() > 1, "spread by key");
+    let records = poll(rss(&format!("{huge}{}", items.replace("about Item 7<", "about item seven<")))).await;
+    assert_eq!(records.len(), 21);
+    let of_7: Vec<_> = records.iter().filter(|r| r.key.ends_with(b"/g:7")).collect();
+    assert_eq!((of_7.len(), of_7[0].partition), (2, of_7[1].partition));
 }
 
 /// A feed that edits, drops, returns and reorders at random: every version of

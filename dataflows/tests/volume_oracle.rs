@@ -209,8 +209,8 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
     let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
     timely::execute(config, move |worker| {
         let gauges = Rc::new(Gauges::default());
-        let (mut updates, mut published, mut cells, mut authors, mut frozen, collected, probe) =
-            worker.dataflow(|scope| {
+        let (mut updates, mut published, mut cells, mut authors, mut frozen, collected, probe) = worker
+            .dataflow(|scope| {
                 let (updates, updates_stream) = scope.new_input();
                 let (published, published_stream) = scope.new_input();
                 let (cells, cells_stream) = scope.new_input();
@@ -226,9 +226,9 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
                     Rc::clone(&gauges),
                 );
                 let (bindings, bindings_stream) = scope.new_input();
-            let (epochs, probe) = collect(records, bindings_stream, Committer::One);
-            drop(bindings);
-            (updates, published, cells, authors, frozen, epochs, probe)
+                let (epochs, probe) = collect(records, bindings_stream, Committer::One);
+                drop(bindings);
+                (updates, published, cells, authors, frozen, epochs, probe)
             });
         let (peers, index) = (worker.peers(), worker.index());
         let mine = move |id: u64| id as usize % peers == index;
@@ -265,7 +265,8 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
             worker.step();
         }
         let epochs = std::mem::take(&mut *collected.borrow_mut());
-        let records = epochs.into_iter().flat_map(|(epoch, c)| c.records.into_iter().map(move |r| (epoch, r)));
+        let records =
+            epochs.into_iter().flat_map(|(epoch, c)| c.records.into_iter().map(move |r| (epoch, r)));
         captured.lock().unwrap().extend(records);
         let mut total = late.lock().unwrap();
         for (sum, n) in total.iter_mut().zip(gauges.late.get()) {

@@ -1,7 +1,6 @@
 //! `GET /v1/sources`: every source and its health, by key.
 
 use axum::extract::Query;
-use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -9,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::{self, SourceStatus};
+use crate::ops::http::Problem;
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
@@ -36,11 +36,12 @@ pub struct SourcesPage {
 async fn sources(page: Result<Query<Page>, axum::extract::rejection::QueryRejection>) -> Response {
     let Query(page) = match page {
         Ok(page) => page,
-        Err(rejection) => return problem(&rejection.body_text()),
+        Err(rejection) => return Problem::bad_request(rejection.body_text()).into_response(),
     };
     let limit = page.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return problem(&format!("limit must be between 1 and {LIMIT_MAX}"));
+        let detail = format!("limit must be between 1 and {LIMIT_MAX}");
+        return Problem::bad_request(detail).into_response();
     }
     let after = page.cursor.unwrap_or_default();
     let mut sources: Vec<SourceStatus> = status::status().into_iter().filter(|s| s.key > after).collect();
@@ -48,11 +49,4 @@ async fn sources(page: Result<Query<Page>, axum::extract::rejection::QueryReject
     sources.truncate(limit);
     let next_cursor = sources.last().filter(|_| more).map(|s| s.key.clone());
     Json(SourcesPage { sources, next_cursor }).into_response()
-}
-
-/// RFC 9457.
-fn problem(detail: &str) -> Response {
-    let status = StatusCode::BAD_REQUEST;
-    let body = serde_json::json!({ "title": "Bad Request", "status": status.as_u16(), "detail": detail });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::source::INTERVAL_MIN_S;
+
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -32,30 +34,30 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What cannot work, each with its reason.
-    pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut require = |holds: bool, text: &str| {
-            if !holds {
-                faults.push(format!("[poll] {text}"));
-            }
-        };
-        require(self.interval_s >= super::source::INTERVAL_MIN_S, "interval_s must be at least 60");
-        require((0.0..=1.0).contains(&self.jitter_ratio), "jitter_ratio must be between 0 and 1");
-        require(self.backoff_min_s >= 1, "backoff_min_s must be at least 1");
-        require(self.backoff_max_s >= self.backoff_min_s, "backoff_max_s must be at least backoff_min_s");
-        require(
-            self.retry_after_max_s >= self.backoff_min_s,
-            "retry_after_max_s must be at least backoff_min_s",
-        );
-        require(self.in_flight_max >= 1, "in_flight_max must be at least 1");
-        require(self.host_requests_per_minute >= 1, "host_requests_per_minute must be at least 1");
-        require(self.append_records_max >= 1, "append_records_max must be at least 1");
-        require(self.append_retry_ms >= 1, "append_retry_ms must be at least 1");
-        require(
-            self.contact.is_ascii() && !self.contact.contains(['\r', '\n']),
-            "contact must be one line of ASCII",
-        );
-        faults
+    /// What cannot work: the knob, and what it must be.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let one_line = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        let rules = [
+            ("interval_s", self.interval_s >= INTERVAL_MIN_S, "must be at least 60"),
+            ("jitter_ratio", (0.0..=1.0).contains(&self.jitter_ratio), "must be between 0 and 1"),
+            ("backoff_min_s", self.backoff_min_s >= 1, "must be at least 1"),
+            (
+                "backoff_max_s",
+                self.backoff_max_s >= self.backoff_min_s,
+                "must not be below poll.backoff_min_s",
+            ),
+            (
+                "retry_after_max_s",
+                self.retry_after_max_s >= self.backoff_min_s,
+                "must not be below poll.backoff_min_s",
+            ),
+            ("in_flight_max", self.in_flight_max >= 1, "must be at least 1"),
+            ("host_requests_per_minute", self.host_requests_per_minute >= 1, "must be at least 1"),
+            ("append_records_max", self.append_records_max >= 1, "must be at least 1"),
+            ("append_retry_ms", self.append_retry_ms >= 1, "must be at least 1"),
+            ("contact", one_line(&self.contact), "must be one line of ASCII"),
+        ];
+        let broken = rules.into_iter().filter(|(_, holds, _)| !holds);
+        broken.map(|(knob, _, must)| (knob, must.to_string())).collect()
     }
 }

@@ -13,6 +13,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::str::FromStr;
 
 use dataflows::time::Millis;
@@ -93,6 +95,16 @@ pub struct SourcesError(pub Vec<String>);
 impl fmt::Display for SourcesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sources.toml: {}", self.0.join("; "))
+    }
+}
+
+/// The sources of the overlay directory's `sources.toml`, else the default ones.
+pub fn load(config_dir: &Path) -> Result<Vec<Source>, SourcesError> {
+    let path = config_dir.join("sources.toml");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => parse(DEFAULT),
+        Err(error) => Err(SourcesError(vec![format!("cannot read {}: {error}", path.display())])),
     }
 }
 

@@ -5,15 +5,14 @@ use std::sync::LazyLock;
 
 use dataflows::time::Millis;
 use parking_lot::RwLock;
-use prometheus::core::Collector;
-use prometheus::{GaugeVec, IntCounterVec, Opts};
+use prometheus::{GaugeVec, IntCounterVec};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::schedule::Outcome;
 use super::source::Source;
 use super::store::State;
-use crate::ops::metrics::registry;
+use crate::ops::metrics;
 
 /// How a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -128,31 +127,24 @@ pub(super) fn count_items(source: &Source, change: &str, items: usize) {
     }
 }
 
-const UNIQUE: &str = "a metric is declared once, with a valid name";
-
-fn register<M: Collector + Clone + 'static>(metric: M) -> M {
-    registry().register(Box::new(metric.clone())).expect(UNIQUE);
-    metric
-}
-
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let opts = Opts::new("tidings_poll_requests_total", "Polls by how they ended");
-    register(IntCounterVec::new(opts, &["source", "outcome"]).expect(UNIQUE))
+    metrics::counter_vec("tidings_poll_requests_total", "Polls by how they ended", &["source", "outcome"])
 });
 
 static ITEMS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Items of polls: created and updated were sent; duplicate, broken and rejected were not";
-    let opts = Opts::new("tidings_poll_items_total", help);
-    register(IntCounterVec::new(opts, &["source", "change"]).expect(UNIQUE))
+    metrics::counter_vec("tidings_poll_items_total", help, &["source", "change"])
 });
 
 static LAST_SUCCESS: LazyLock<GaugeVec> = LazyLock::new(|| {
-    let opts =
-        Opts::new("tidings_source_last_success_timestamp_seconds", "When a source last answered, Unix time");
-    register(GaugeVec::new(opts, &["source"]).expect(UNIQUE))
+    let name = "tidings_source_last_success_timestamp_seconds";
+    metrics::gauge_vec(name, "When a source last answered, Unix time", &["source"])
 });
 
 static NEXT_DUE: LazyLock<GaugeVec> = LazyLock::new(|| {
-    let opts = Opts::new("tidings_poll_next_due_seconds", "When a source is polled next, Unix time");
-    register(GaugeVec::new(opts, &["source"]).expect(UNIQUE))
+    metrics::gauge_vec(
+        "tidings_poll_next_due_seconds",
+        "When a source is polled next, Unix time",
+        &["source"],
+    )
 });
