@@ -174,7 +174,7 @@ async fn an_entry_becomes_an_event() {
         record.headers.iter().map(|(k, v)| (k.as_str(), String::from_utf8_lossy(v).into_owned())).collect();
     assert_eq!(record.key, format!("rss:{}", events[0].native_id).into_bytes());
     assert_eq!(record.timestamp_ms, TestClock::START_MS);
-    assert_eq!(headers["ce_type"], "content.event.v1");
+    assert_eq!(headers["ce_type"], "tidings.content.event.v1");
     assert_eq!(headers["fetched_at"], "2026-11-24T10:00:00Z");
     assert!(headers["ce_id"].starts_with("rss:") && headers["ce_source"].contains(key));
     let request = bench.server.requests().remove(0).1;

@@ -8,6 +8,7 @@
 //! feeds have none.
 
 use dataflows::event::{Change, ContentEvent, Kind, Media, Party};
+use dataflows::faults::cloud_event;
 use dataflows::record::{Record, topic};
 use dataflows::time::Millis;
 use feed_rs::model;
@@ -183,22 +184,15 @@ fn kind(media: &[Media]) -> Kind {
 /// `ce_id` is the same whenever the same version is sent again.
 pub fn record(event: &ContentEvent, source: &Source, content: Hash, fetched_ms: i64) -> Record {
     let id = event.content_id();
-    let at = Millis(fetched_ms).to_string();
-    let headers = [
-        ("content-type", "application/json".to_string()),
-        ("ce_specversion", "1.0".to_string()),
-        ("ce_id", format!("{id}#{}", content.hex())),
-        ("ce_source", format!("/poll/{}", source.key)),
-        ("ce_type", "content.event.v1".to_string()),
-        ("ce_time", at.clone()),
-        ("fetched_at", at),
-    ];
+    let mut headers = cloud_event("content.event.v1", &format!("poll/{}", source.key), fetched_ms);
+    headers.push(("ce_id".into(), format!("{id}#{}", content.hex()).into_bytes()));
+    headers.push(("fetched_at".into(), Millis(fetched_ms).to_string().into_bytes()));
     Record {
         topic: topic::EVENTS.into(),
         partition: None,
         key: id.into_bytes(),
         value: Some(serde_json::to_vec(event).expect("an event has string keys only, so JSON can hold it")),
         timestamp_ms: fetched_ms,
-        headers: headers.map(|(name, value)| (name.to_string(), value.into_bytes())).into(),
+        headers,
     }
 }
