@@ -65,6 +65,7 @@ pub struct Config {
     pub ingest: crate::ingest::Settings,
     /// The watched topics, `[[topic]]` of topics.toml.
     pub topic: Vec<dataflows::text::topics::Topic>,
+    pub poll: crate::poll::Settings,
 }
 
 /// What can be switched off for all content or a part of it.

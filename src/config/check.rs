@@ -40,6 +40,9 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     if config.supervise.restart_delay_min_ms > config.supervise.restart_delay_max_ms {
         wrong("supervise.restart_delay_min_ms", "larger than supervise.restart_delay_max_ms".to_string());
     }
+    for (knob, message) in config.poll.faults() {
+        wrong(&format!("poll.{knob}"), message);
+    }
     mistakes
 }
 
