@@ -15,6 +15,7 @@ use crate::ops::client::{Reach, reach};
 use crate::ops::doctor::{Grade, examine};
 use crate::ops::exit::{Exit, Failure};
 
+pub mod args;
 mod run;
 
 pub use run::RunArgs;

@@ -40,16 +40,16 @@ pub use load::{Loaded, Notice, Overrides, Profile, load};
 pub use named::{CONFIG_DIR, NAMED, Named, PROFILE, RECOGNISED};
 pub use origin::{Mistake, Mistakes, Origin, nearest};
 pub use rollout::Rollout;
-pub use secret::{MASK, Secret};
+pub use secret::{Address, MASK, Secret};
 
 /// Every knob, by part.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
     #[serde(deserialize_with = "optional")]
-    pub url: Option<url::Url>,
+    pub url: Option<Address>,
     #[serde(deserialize_with = "optional")]
     pub api_token: Option<Secret>,
     pub features: Features,
@@ -66,6 +66,13 @@ pub struct Config {
     /// The watched topics, `[[topic]]` of topics.toml.
     pub topic: Vec<dataflows::text::topics::Topic>,
     pub poll: crate::poll::Settings,
+}
+
+impl std::fmt::Debug for Config {
+    /// Not the knobs: `config show` lists them, with the secrets masked.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
 }
 
 /// What can be switched off for all content or a part of it.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Secret, optional};
+use super::{Address, Secret, optional};
 
 /// Table `[discord_access]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Discord {
 #[serde(deny_unknown_fields)]
 pub struct Qdrant {
     #[serde(deserialize_with = "optional")]
-    pub url: Option<url::Url>,
+    pub url: Option<Address>,
     #[serde(deserialize_with = "optional")]
     pub api_key: Option<Secret>,
 }

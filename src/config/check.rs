@@ -2,7 +2,7 @@
 
 use super::layers::Layers;
 use super::origin::Mistake;
-use super::{Config, Secret};
+use super::{Address, Config, Secret};
 
 /// Mistakes of a configuration whose every value is valid by itself.
 pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
@@ -22,15 +22,10 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     for (knob, webhook) in
         [("webhook_url", &discord.webhook_url), ("private_webhook", &discord.private_webhook)]
     {
-        if webhook.as_ref().is_some_and(|webhook| !is_web_address(webhook.expose())) {
+        if webhook.as_ref().is_some_and(|webhook| webhook.expose().parse::<Address>().is_err()) {
             let message = "expected https://discord.com/api/webhooks/ID/TOKEN (the value is not shown)";
             wrong(&format!("discord_access.{knob}"), message.to_string());
         }
-    }
-    if let Some(url) = &config.url
-        && !matches!(url.scheme(), "http" | "https")
-    {
-        wrong("url", "expected http:// or https://".to_string());
     }
     if !config.logging.filter.is_empty()
         && let Err(message) = crate::ops::logging::parse_filter(&config.logging.filter)
@@ -44,10 +39,6 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
         wrong(&format!("poll.{knob}"), message);
     }
     mistakes
-}
-
-fn is_web_address(text: &str) -> bool {
-    url::Url::parse(text.trim()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// Shorter tokens can be guessed.

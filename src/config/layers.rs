@@ -190,18 +190,10 @@ pub fn shown(name: &str, value: &Value) -> String {
         Value::String(text) if text.is_empty() => "\"\"".to_string(),
         _ if named::is_secret(name) => super::secret::MASK.to_string(),
         Value::Array(items) if items.iter().any(Value::is_table) => format!("({} entries)", items.len()),
-        Value::String(text) => format!("{:?}", without_password(text)),
-        other => other.to_string(),
-    }
-}
-
-/// A URL without the password in it; any other text as it is.
-fn without_password(text: &str) -> String {
-    match url::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => match url.set_password(Some("***")) {
-            Ok(()) => url.to_string(),
-            Err(()) => super::secret::MASK.to_string(),
+        Value::String(text) => match text.parse::<super::Address>() {
+            Ok(address) if address.url().password().is_some() => format!("\"{address}\""),
+            _ => format!("{text:?}"),
         },
-        _ => text.to_string(),
+        other => other.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! A value that must never be shown.
+//! Values that must never be shown, in whole or in part.
 
 use std::fmt;
 
@@ -46,5 +46,45 @@ impl std::str::FromStr for Secret {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self::new(text))
+    }
+}
+
+/// A web address; a password in it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(url::Url);
+
+impl Address {
+    /// The address with everything in it.
+    pub fn url(&self) -> &url::Url {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = url::Url::parse(text.trim()).ok();
+        url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .map(Self)
+            .ok_or_else(|| "expected http://HOST or https://HOST".to_string())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.password().is_none() {
+            return self.0.fmt(f);
+        }
+        let mut shown = self.0.clone();
+        // An address with a host can have a password.
+        let _ = shown.set_password(Some("***"));
+        shown.fmt(f)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

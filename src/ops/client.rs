@@ -24,7 +24,7 @@ pub enum Reach {
 /// then the folder itself.
 pub fn reach(config: &Config) -> Result<Reach, Failure> {
     if let Some(url) = &config.url {
-        return Ok(Reach::Server(Client::new(url.clone(), config.api_token.clone())?));
+        return Ok(Reach::Server(Client::new(url.url().clone(), config.api_token.clone())?));
     }
     let path = &config.data_dir;
     let opened = DataDir::open(path).map_err(|error| {

@@ -88,6 +88,7 @@ fn folder(config: &Config) -> Vec<Finding> {
         Ok(Reach::Folder(folder)) => {
             let mut findings = vec![writable(folder.path())];
             findings.push(of_component("disk", &disk(folder.path(), &config.health)));
+            findings.push(log(config, folder.path()));
             findings
         }
         Ok(Reach::Server(client)) => server(&client),
@@ -105,6 +106,26 @@ fn writable(path: &Path) -> Finding {
         Err(error) => {
             let says = format!("{} cannot be written: {error}", path.display());
             Finding::failure(SUBJECT, says, "change its owner, or set TIDINGS_DATA_DIR")
+        }
+    }
+}
+
+/// The log, unless looking at it would create it.
+fn log(config: &Config, folder: &Path) -> Finding {
+    const SUBJECT: &str = "log";
+    let servers = &config.log.kafka.bootstrap_servers;
+    if servers.is_empty() && !folder.join("log").exists() {
+        return Finding::ok(SUBJECT, "embedded, and created at the first start");
+    }
+    let name = if servers.is_empty() { "embedded" } else { servers.as_str() };
+    match crate::log::open(&config.log, folder).and_then(|log| log.topics()) {
+        Ok(topics) => Finding::ok(SUBJECT, format!("{name}, {} topics", topics.len())),
+        Err(error) => {
+            let remedy = match servers.is_empty() {
+                true => "restore the data folder, or start with another one (TIDINGS_DATA_DIR)",
+                false => "check KAFKA_BOOTSTRAP_SERVERS, the KAFKA_… credentials and the network",
+            };
+            Finding::failure(SUBJECT, format!("{name}: {error}"), remedy)
         }
     }
 }

@@ -130,22 +130,22 @@ fn doctor_says_what_is_wrong_and_how_to_mend_it() {
     assert!(text(&bad).contains("set TIDINGS_DATA_DIR"), "{}", text(&bad));
 }
 
-fn reach_in(folder: &Path, variables: Environment) -> Reach {
+fn reach_in(folder: &Path, variables: &Environment) -> Reach {
     let overrides = Overrides { data_dir: Some(folder.join("data")), ..Overrides::default() };
-    reach(&load(&variables, &overrides).expect("valid").config).expect("reachable")
+    reach(&load(variables, &overrides).expect("valid").config).expect("reachable")
 }
 
 #[test]
 fn a_command_opens_a_free_folder_and_asks_whoever_holds_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    assert!(matches!(reach_in(folder.path(), Environment::default()), Reach::Folder(_)));
+    assert!(matches!(reach_in(folder.path(), &Environment::default()), Reach::Folder(_)));
 
     // Off loopback a token is needed: the folder's owner has one without being told.
     let mut command = tidings(folder.path());
     command.args(["run", "--listen", "0.0.0.0:0"]).env("TIDINGS_API_TOKEN", "0123456789abcdef");
     let running = Running::spawn(&mut command, folder.path());
     running.worker();
-    let Reach::Server(client) = reach_in(folder.path(), Environment::default()) else {
+    let Reach::Server(client) = reach_in(folder.path(), &Environment::default()) else {
         panic!("the folder is held")
     };
     let report: Report = client.get("/health", &[]).expect("answers");
@@ -156,7 +156,7 @@ fn a_command_opens_a_free_folder_and_asks_whoever_holds_it() {
     let url = format!("http://{}", running.address().expect("serves"));
     let environment =
         Environment::of([("TIDINGS_URL", url.as_str()), ("TIDINGS_API_TOKEN", "0123456789abcdef")]);
-    let Reach::Server(client) = reach_in(elsewhere.path(), environment) else { panic!("not asked") };
+    let Reach::Server(client) = reach_in(elsewhere.path(), &environment) else { panic!("not asked") };
     client.get::<Report>("/health", &[]).expect("answers");
 
     let doctor = output(tidings(folder.path()).arg("doctor").args(["--listen", "127.0.0.1:0"]));

@@ -92,7 +92,7 @@ fn every_mistake_is_reported_at_once_with_its_place_and_the_nearest_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("writes");
     write("tidings.toml", "[http]\nrequest_max = 1\nidle_timeout_s = \"soon\"\n[loging]\nlevel = \"info\"\n");
-    write("topics.toml", "[[topic]]\nname = \"a\"\n[[topik]]\nname = \"b\"\n");
+    write("topics.toml", "[[topic]]\nname = \"a\"\nany = [\"a\"]\n[[topik]]\nname = \"b\"\n");
     write("sources.toml", "[[source]\n");
     write("topic.toml", "");
     let environment = Environment::of([
@@ -109,7 +109,7 @@ fn every_mistake_is_reported_at_once_with_its_place_and_the_nearest_name() {
         "tidings.toml:2: unknown key http.request_max; did you mean http.requests_max?",
         "tidings.toml:3: http.idle_timeout_s: invalid type",
         "tidings.toml:5: unknown key loging.level; did you mean logging.level?",
-        "topics.toml:3: only [[topic]] belongs here, not topik; did you mean topic?",
+        "topics.toml:4: only [[topic]] belongs here, not topik; did you mean topic?",
         "sources.toml:1:",
         "topic.toml:1: unknown configuration file; did you mean topics.toml?",
         "environment variable TIDINGS_ENV: \"prodction\" is not one of development, staging, production; did you mean production?",

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -26,6 +27,8 @@ struct Server {
     runtime: Option<tokio::runtime::Runtime>,
     /// Requests to /held wait for a permit.
     gate: Arc<Semaphore>,
+    /// Requests that came to /held.
+    arrived: Arc<AtomicUsize>,
     health: Arc<Health>,
 }
 
@@ -33,10 +36,12 @@ impl Server {
     fn start(listen: &str, access: Access, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings: Settings = shipped("http");
         change(&mut settings);
-        let health_settings: health::Settings = shipped("health");
+        // So that the one test with a watched loop need not wait a minute.
+        let health_settings = health::Settings { loop_stalled_s: 0, ..shipped("health") };
         let health = Health::new(&health_settings);
         let gate = Arc::new(Semaphore::new(0));
-        let held = gate.clone();
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let (held, arrivals) = (gate.clone(), arrived.clone());
         let routes = Router::new()
             .route("/v1/echo/{id}", post(|Json(body): Json<serde_json::Value>| async move { Json(body) }))
             .route("/v1/text", post(|body: String| async move { body.len().to_string() }))
@@ -44,6 +49,7 @@ impl Server {
             .route(
                 "/held",
                 get(move || async move {
+                    arrivals.fetch_add(1, Ordering::SeqCst);
                     held.acquire().await.expect("the gate is never closed").forget();
                     "through"
                 }),
@@ -58,7 +64,7 @@ impl Server {
         let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().expect("bound").port()));
         let routers = vec![health::router(health.clone()), routes];
         runtime.spawn(serve(listener, routers, settings, access, shutdown.clone()));
-        Self { address, shutdown, runtime: Some(runtime), gate, health }
+        Self { address, shutdown, runtime: Some(runtime), gate, arrived, health }
     }
 
     fn local(change: impl FnOnce(&mut Settings)) -> Self {
@@ -225,9 +231,9 @@ fn too_many_requests_are_told_to_come_back_and_probes_still_answer() {
             std::thread::spawn(move || ask(&address, "/held", ""))
         })
         .collect();
-    let refused = super::process::until("a refusal", || {
-        Some(server.get("/v1/fails", "")).filter(|answer| answer.starts_with("HTTP/1.1 503 "))
-    });
+    // Both must be at work before anything else asks, or one of them is refused.
+    super::process::until("both requests", || (server.arrived.load(Ordering::SeqCst) == 2).then_some(()));
+    let refused = server.get("/v1/fails", "");
     assert_eq!(problem(&refused, 503).retry_after_s, Some(2));
     assert!(refused.to_lowercase().contains("retry-after: 2\r\n"), "{refused}");
     for path in ["/livez", "/metrics"] {
@@ -279,12 +285,10 @@ fn shutdown_lets_a_request_finish_and_then_stops() {
     let server = Server::local(|_| {});
     let address = server.address();
     let waiting = std::thread::spawn(move || ask(&address, "/held", ""));
-    super::process::until("the request", || {
-        let metrics = server.get("/livez", "");
-        is_ok(&metrics).then_some(())
-    });
-    server.gate.add_permits(1);
+    super::process::until("the request", || (server.arrived.load(Ordering::SeqCst) == 1).then_some(()));
     server.shutdown.trigger();
+    super::process::until("no new connections", || TcpStream::connect(server.address).is_err().then_some(()));
+    server.gate.add_permits(1);
     let answer = waiting.join().expect("answers");
     assert!(is_ok(&answer), "{answer}");
     super::process::until("the end of the server", || {
@@ -330,6 +334,12 @@ fn liveness_fails_when_a_loop_hangs_and_readiness_until_conditions_are_met() {
     );
     condition.met();
     assert!(is_ok(&server.get("/readyz", "")));
-    let _watchdog = server.health.watchdog("analyse 0");
     assert!(is_ok(&server.get("/livez", "")) && is_ok(&server.get("/healthz", "")));
+    let watchdog = server.health.watchdog("analyse 0");
+    let stalled = super::process::until("a stalled loop", || {
+        Some(server.get("/livez", "")).filter(|answer| answer.starts_with("HTTP/1.1 503 "))
+    });
+    assert!(stalled.contains("analyse 0"), "{stalled}");
+    drop(watchdog);
+    assert!(is_ok(&server.get("/livez", "")));
 }
