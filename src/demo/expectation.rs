@@ -10,6 +10,7 @@ use dataflows::event::ContentEvent;
 use dataflows::time::{DAY_MS, Millis};
 use serde::Deserialize;
 
+use super::report::count;
 use super::{Delivery, Outcome};
 
 /// How long cells of a day are kept.
@@ -60,8 +61,12 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn new(what: impl Into<String>, expected: impl ToString, found: impl ToString) -> Self {
-        Self { what: what.into(), expected: expected.to_string(), found: found.to_string() }
+    pub fn new(what: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { what: what.into(), expected: expected.into(), found: found.into() }
+    }
+
+    pub fn of_counts(what: impl Into<String>, expected: u64, found: u64) -> Self {
+        Self::new(what, count(expected), count(found))
     }
 
     pub fn passed(&self) -> bool {
@@ -121,7 +126,7 @@ impl Expectation {
         let mut differing = Vec::new();
         let found: BTreeMap<_, _> = found.iter().map(|c| ((c.start, c.platform.clone()), c)).collect();
         let keys: BTreeSet<_> = self.cells.keys().chain(found.keys()).collect();
-        let all = keys.len();
+        let all = keys.len() as u64;
         for key in keys {
             let what = format!("{} on {}", key.1, &key.0.to_string()[..10]);
             let expected = self.cells.get(key).map_or("no cell".to_string(), |cell| cell.line(compounds));
@@ -129,7 +134,7 @@ impl Expectation {
             differing.extend(Some(Check::new(what, expected, found)).filter(|check| !check.passed()));
         }
         let what = "cells by day and platform, each equal in all its numbers";
-        let mut checks = vec![Check::new(what, all, all - differing.len())];
+        let mut checks = vec![Check::of_counts(what, all, all - differing.len() as u64)];
         checks.append(&mut differing);
         checks
     }

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use dataflows::event::{Change, ContentEvent, Engagement, Kind, Party};
 use dataflows::time::{DAY_MS, HOUR_MS, MINUTE_MS, Millis};
-use serde_json::json;
 
 use super::{Delivery, Outcome, draw};
 
@@ -227,6 +226,8 @@ fn late(end: Millis) -> Vec<ContentEvent> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const END: Millis = Millis(1_800_000_000_000);
