@@ -21,7 +21,13 @@ promtool=$(command -v promtool || echo "$tools/prometheus/usr/bin/promtool")
 if [ ! -x "$promtool" ]; then
   echo "fetching promtool out of Debian's prometheus package"
   mkdir -p "$tools/prometheus"
-  (cd "$tools/prometheus" && apt-get download -q prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
+  if ! (cd "$tools/prometheus" && apt-get download -q prometheus); then
+    sudo=()
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+    "${sudo[@]}" apt-get update -q
+    (cd "$tools/prometheus" && apt-get download -q prometheus)
+  fi
+  (cd "$tools/prometheus" && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
 fi
 
 echo "Kubernetes:"
