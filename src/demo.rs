@@ -13,6 +13,7 @@ pub mod scenario;
 pub mod expectation;
 pub mod agreement;
 pub mod report;
+pub mod program;
 
 use dataflows::event::ContentEvent;
 
