@@ -33,8 +33,8 @@ install: ## install what building and running needs (apt and rustup, only what i
 demo: ## install, build and show everything on real texts; ARGS=--exit ends by itself, ARGS=--live follows feeds
 	@scripts/demo.sh $(ARGS)
 
-run: ## build and run everything in one process; ARGS go to `tidings run`
-	@cargo run --quiet --bin tidings -- run $(ARGS)
+run: ## build and run everything in one process, log files under logs/; ARGS go to `tidings run`
+	@TIDINGS__LOGGING__FILES=true cargo run --quiet --bin tidings -- run $(ARGS)
 
 test: ## unit, oracle, conformance (real Kafka), crash and end-to-end tests; minutes per area
 	@scripts/test.sh

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
@@ -153,11 +154,9 @@ impl Program {
 
     /// Asks the child to stop as a service manager would, and waits for it.
     pub async fn stop(mut self) {
-        // The standard library can only kill; this asks. What does not stop is killed
-        // when it is dropped.
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        if asked.is_ok_and(|status| status.success()) {
-            // Past the time it is killed below.
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if id.is_some_and(|id| kill_process(id, Signal::TERM).is_ok()) {
+            // What does not stop in time is killed when it is dropped.
             let _ = tokio::time::timeout(STOP_WITHIN, self.ended()).await;
         }
     }
