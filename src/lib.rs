@@ -11,6 +11,7 @@ pub mod memory;
 pub mod discord;
 pub mod eval;
 pub mod ops;
+pub mod demo;
 pub mod cli;
 
 /// The version of this build, from Cargo.toml.

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# All tests, with what they need: packages, the reference implementation of VADER, the
+# models and a real Apache Kafka, which is stopped at the end if this started it.
+#   scripts/test.sh          the everyday form
+#   scripts/test.sh --long   the long forms: TIDINGS_TEST_LONG=1 for the tests
+# Anything missing fails; nothing is skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/steps.sh
+. scripts/steps.sh
+
+export TIDINGS_CACHE=${TIDINGS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidings}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$TIDINGS_CACHE/target}
+case "${1:-}" in
+  "") ;;
+  --long) export TIDINGS_TEST_LONG=1 ;;
+  *) echo "usage: scripts/test.sh [--long]" >&2; exit 2 ;;
+esac
+
+broker_is_ours=0
+stop_broker() {
+  if [ "$broker_is_ours" = 1 ]; then
+    echo "stopping the Kafka that the tests used"
+    scripts/kafka.sh down
+  fi
+}
+trap stop_broker EXIT
+
+start_broker() {
+  if ! scripts/kafka.sh status >/dev/null 2>&1; then
+    broker_is_ours=1
+    scripts/kafka.sh up
+  fi
+  scripts/kafka.sh status
+}
+
+steps_total=6
+step "packages" scripts/install.sh --tests
+step "compile" cargo test --workspace --no-run
+step "VADER's reference implementation" scripts/vader_reference.sh
+step "models" cargo run --quiet --bin tidings -- models fetch
+step "start Kafka" start_broker
+step "tests${TIDINGS_TEST_LONG:+, long forms}" cargo test --workspace
+steps_summary
