@@ -11,12 +11,15 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Environment, Loaded, Mistakes, Overrides, load};
 use crate::ingest::command::{self, Target};
+use crate::log::command::TailArgs;
 use crate::ops::client::{Reach, reach};
 use crate::ops::doctor::{Grade, examine};
 use crate::ops::exit::{Exit, Failure};
+use crate::poll::command::SourcesCommand;
 
 pub mod args;
 mod run;
+mod topics;
 
 pub use run::RunArgs;
 
@@ -83,6 +86,12 @@ enum Command {
     Run(RunArgs),
     /// Takes content events in from NDJSON: a file, or - for standard input
     Ingest { file: PathBuf },
+    /// The topics of the log
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// The sources that are followed
+    #[command(subcommand)]
+    Sources(SourcesCommand),
     /// Looks at everything that a start needs and says how to mend what is wrong
     Doctor,
     /// The effective configuration
@@ -93,6 +102,18 @@ enum Command {
     Eval(crate::eval::Command),
     /// Prints a completion script for a shell
     Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Subcommand)]
+enum TopicsCommand {
+    /// Every topic with its partitions
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints committed records, up to the end seen at the start
+    Tail(TailArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -124,6 +145,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Run(args) => run::run(valid(loaded)?, &args),
         Command::Ingest { file } => ingest(&valid(loaded)?.config, &file),
+        Command::Topics(command) => topics::run(&valid(loaded)?.config, command),
+        Command::Sources(command) => sources(&valid(loaded)?.config, command),
         Command::Doctor => {
             let findings = examine(&loaded);
             let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
@@ -149,6 +172,17 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             print(&String::from_utf8_lossy(&script)).map(|()| Exit::Ok.into())
         }
     }
+}
+
+fn sources(config: &Config, command: SourcesCommand) -> Result<ExitCode, Failure> {
+    let sources = crate::poll::source::of_tables(&config.source)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    let mut out = io::stdout();
+    let run = crate::poll::command::run(command, &config.poll, &sources, &config.data_dir, &mut out);
+    let good = runtime.block_on(run).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    Ok(if good { Exit::Ok } else { Exit::Negative }.into())
 }
 
 fn ingest(config: &Config, file: &Path) -> Result<ExitCode, Failure> {

@@ -66,6 +66,8 @@ pub struct Config {
     /// The watched topics, `[[topic]]` of topics.toml.
     pub topic: Vec<dataflows::text::topics::Topic>,
     pub poll: crate::poll::Settings,
+    /// The sources, `[[source]]` of sources.toml.
+    pub source: Vec<toml::Table>,
 }
 
 impl std::fmt::Debug for Config {
@@ -87,6 +89,7 @@ pub struct Features {
 const DEFAULTS: &[(&str, &str)] = &[
     ("default.toml", include_str!("../config/default.toml")),
     ("topics.toml", include_str!("../config/topics.toml")),
+    ("sources.toml", include_str!("../config/sources.toml")),
 ];
 
 /// Files of the overlay directory besides tidings.toml: each takes the place of a

@@ -19,18 +19,22 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::config::Config;
 use crate::ingest::{self, Ingest};
+use crate::log::cluster::{Cluster, ClusterError, Instance, Joined};
 use crate::log::{self, Log, LogError, TopicSpec};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::health::{Component, Status, Watchdog};
-use crate::ops::node::Node;
+use crate::ops::node::{Node, Role};
+use crate::poll;
 use crate::volume::{self, View};
-use crate::worker::{self, Pipeline, index::Index};
+use crate::worker::{self, Committers, Pipeline, index::Index};
+
+type Thread = JoinHandle<Result<(), LogError>>;
 
 /// The parts while they run.
 pub struct Parts {
     pub routers: Vec<Router>,
-    workers: JoinHandle<Result<(), LogError>>,
-    others: Vec<JoinHandle<Result<(), LogError>>>,
+    workers: Thread,
+    others: Vec<Thread>,
     stop_workers: Arc<AtomicBool>,
 }
 
@@ -94,7 +98,7 @@ pub fn open_index(folder: &Path) -> Result<Index, Failure> {
 }
 
 /// Starts everything; returns once input can be taken.
-pub fn start(node: &Node) -> Result<Parts, Failure> {
+pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Failure> {
     let config = &node.config;
     let log = open_log(config, node.folder.path())?;
     let index = open_index(node.folder.path())?;
@@ -104,17 +108,32 @@ pub fn start(node: &Node) -> Result<Parts, Failure> {
     let stop_workers = Arc::new(AtomicBool::new(false));
     watch_log(node, &log);
     let pipeline = pipeline(node, &log, index, volume)?;
+    let joined = join_cluster(node, &log)?;
+    let committers = Committers::new(joined.committers);
     let workers = {
         let (stop, shutdown) = (Arc::clone(&stop_workers), node.shutdown.clone());
         spawn("workers", move || {
-            let result = worker::run(pipeline, stop);
+            let result = worker::run(pipeline, committers, stop);
             // Without workers nothing else makes sense.
             shutdown.trigger();
             result
         })?
     };
-    let others = vec![follow_volume(node, &log, &view)?, tick(node, &ingest)?, maintain(node, &log)?];
-    let routers = vec![ingest::api::routes(ingest), volume::api::routes(view)];
+    let mut others = vec![
+        heartbeat(node, joined.cluster)?,
+        follow_volume(node, &log, &view)?,
+        tick(node, &ingest)?,
+        maintain(node, &log)?,
+    ];
+    if node.roles.contains(&Role::Poll) {
+        others.push(poll_sources(node, &log, runtime)?);
+    }
+    let routers = vec![
+        ingest::api::routes(ingest),
+        volume::api::routes(view),
+        log::api::routes(log),
+        poll::api::routes(),
+    ];
     Ok(Parts { routers, workers, others, stop_workers })
 }
 
@@ -130,17 +149,14 @@ impl Parts {
     }
 }
 
-fn join(thread: JoinHandle<Result<(), LogError>>) -> Result<(), Failure> {
+fn join(thread: Thread) -> Result<(), Failure> {
     match thread.join() {
         Ok(result) => result.map_err(|e| failure(&e)),
         Err(_) => Err(Failure::failed("a thread panicked; its message is above")),
     }
 }
 
-fn spawn(
-    name: &str,
-    run: impl FnOnce() -> Result<(), LogError> + Send + 'static,
-) -> Result<JoinHandle<Result<(), LogError>>, Failure> {
+fn spawn(name: &str, run: impl FnOnce() -> Result<(), LogError> + Send + 'static) -> Result<Thread, Failure> {
     thread::Builder::new()
         .name(name.to_string())
         .spawn(run)
@@ -194,18 +210,88 @@ fn watch_log(node: &Node, log: &Arc<dyn Log>) {
     });
 }
 
-fn follow_volume(
+/// Joins as the set that runs on this log; every committer ever used is fenced after it.
+fn join_cluster(node: &Node, log: &Arc<dyn Log>) -> Result<Joined, Failure> {
+    let instance = Instance::of_folder(node.folder.path()).map_err(|e| {
+        Failure::new(Exit::Usage, format!("cannot keep the instance id in the data folder: {e}"))
+    })?;
+    let wanted = Committers::wanted(node.config.worker.workers);
+    Cluster::join(log, &node.config.log, instance, &wanted, node.takeover, now_ms()).map_err(|error| {
+        match error {
+            ClusterError::Live { .. } => Failure::new(Exit::AlreadyLive, error.to_string()),
+            ClusterError::Log(error) => failure(&error),
+        }
+    })
+}
+
+/// Says that this set lives; a set that took over ends it.
+fn heartbeat(node: &Node, mut cluster: Cluster) -> Result<Thread, Failure> {
+    let interval = Duration::from_secs(node.config.log.heartbeat_interval_s.max(1));
+    let shutdown = node.shutdown.clone();
+    spawn("heartbeat", move || {
+        let mut taken_over = None;
+        every(interval, &shutdown.clone(), || match cluster.heartbeat(now_ms()) {
+            Ok(()) => {}
+            Err(error @ LogError::Fenced(_)) => {
+                taken_over.get_or_insert(error);
+                shutdown.trigger();
+            }
+            Err(error) => tracing::warn!(%error, "the heartbeat could not be written"),
+        });
+        match taken_over {
+            Some(error) => Err(error),
+            // Only a courtesy: without it the next set waits for the heartbeat to age.
+            None => cluster.leave(now_ms()).or(Ok(())),
+        }
+    })
+}
+
+/// What the sources say of themselves: one that fails does not make the process fail.
+fn sources_health() -> Component {
+    let sources = poll::status();
+    if sources.is_empty() {
+        return Component::disabled("sources", "no source is configured: sources.toml names them");
+    }
+    let failing: Vec<&poll::SourceStatus> = sources.iter().filter(|s| s.errors_in_row > 0).collect();
+    let mut component = Component::ok("sources");
+    for source in &failing {
+        let error = source.last_error.as_deref().unwrap_or("its last poll failed");
+        component = component.because(Status::Degraded, format!("{}: {error}", source.name));
+    }
+    component.details(serde_json::json!({ "sources": sources.len(), "failing": failing.len() }))
+}
+
+/// Polls the sources on the runtime; a thread waits for the end of it.
+fn poll_sources(
     node: &Node,
     log: &Arc<dyn Log>,
-    view: &Arc<RwLock<View>>,
-) -> Result<JoinHandle<Result<(), LogError>>, Failure> {
+    runtime: &tokio::runtime::Handle,
+) -> Result<Thread, Failure> {
+    let sources =
+        poll::source::of_tables(&node.config.source).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    node.health.component("sources", sources_health);
+    let (log, folder, shutdown) = (Arc::clone(log), node.folder.path().to_path_buf(), node.shutdown.clone());
+    let (settings, runtime) = (node.config.poll.clone(), runtime.clone());
+    spawn("poll", move || {
+        let stop = shutdown.clone();
+        let wait = async move { stop.wait().await };
+        let ended =
+            runtime.block_on(poll::run(settings, sources, log, &folder, Arc::new(poll::SystemClock), wait));
+        ended.map_err(|error| {
+            shutdown.trigger();
+            LogError::Fatal(format!("polling failed: {error}"))
+        })
+    })
+}
+
+fn follow_volume(node: &Node, log: &Arc<dyn Log>, view: &Arc<RwLock<View>>) -> Result<Thread, Failure> {
     let condition = node.health.condition("volume view");
     let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
     spawn("volume-view", move || volume::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
 }
 
 /// Ticks the pipeline clock, so that time passes while nothing is ingested.
-fn tick(node: &Node, ingest: &Arc<Ingest>) -> Result<JoinHandle<Result<(), LogError>>, Failure> {
+fn tick(node: &Node, ingest: &Arc<Ingest>) -> Result<Thread, Failure> {
     let (ingest, shutdown) = (Arc::clone(ingest), node.shutdown.clone());
     let interval = Duration::from_secs(ingest.settings().tick_interval_s.max(1));
     let ticks = ingest.settings().clock == ingest::Clock::Ingest;
@@ -219,7 +305,7 @@ fn tick(node: &Node, ingest: &Arc<Ingest>) -> Result<JoinHandle<Result<(), LogEr
     })
 }
 
-fn maintain(node: &Node, log: &Arc<dyn Log>) -> Result<JoinHandle<Result<(), LogError>>, Failure> {
+fn maintain(node: &Node, log: &Arc<dyn Log>) -> Result<Thread, Failure> {
     let (log, shutdown) = (Arc::clone(log), node.shutdown.clone());
     spawn("maintain", move || {
         every(MAINTAIN, &shutdown, || {

@@ -13,6 +13,7 @@ mod enrich;
 mod metrics;
 mod read;
 
+use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -136,9 +137,23 @@ struct Context {
     drained: AtomicUsize,
 }
 
-struct Committers {
+/// The committers of the workers, each taken once.
+pub struct Committers {
     enrich: Vec<Option<Box<dyn Committer>>>,
     analyse: Option<Box<dyn Committer>>,
+}
+
+impl Committers {
+    /// How many of each kind `workers` workers need.
+    pub fn wanted(workers: usize) -> BTreeMap<String, u32> {
+        [(ENRICH.to_string(), workers.max(1) as u32), (ANALYSE.to_string(), 1)].into()
+    }
+
+    /// From what [`Self::wanted`] asked for.
+    pub fn new(mut held: BTreeMap<String, Vec<Box<dyn Committer>>>) -> Self {
+        let mut take = |kind: &str| held.remove(kind).unwrap_or_default();
+        Self { enrich: take(ENRICH).into_iter().map(Some).collect(), analyse: take(ANALYSE).pop() }
+    }
 }
 
 /// Name under which ENRICH's positions are stored.
@@ -146,15 +161,10 @@ pub const ENRICH: &str = "enrich";
 /// Name under which ANALYSE's positions are stored.
 pub const ANALYSE: &str = "analyse";
 
-/// Runs the workers until `stop` is set, then drains them. Blocks.
-pub fn run(pipeline: Pipeline, stop: Arc<AtomicBool>) -> Result<(), LogError> {
+/// Runs the workers until `stop` is set, then drains them. Blocks. `committers`
+/// holds one for each worker's ENRICH and one for ANALYSE, already fencing.
+pub fn run(pipeline: Pipeline, committers: Committers, stop: Arc<AtomicBool>) -> Result<(), LogError> {
     let workers = pipeline.settings.workers.max(1);
-    let committers = Committers {
-        enrich: (0..workers)
-            .map(|w| pipeline.log.committer(&format!("{ENRICH}-{w}")).map(Some))
-            .collect::<Result<_, _>>()?,
-        analyse: Some(pipeline.log.committer(&format!("{ANALYSE}-0"))?),
-    };
     let context = prepare(pipeline, committers)?;
     let failures = Arc::clone(&context.failures);
     let config = match workers {

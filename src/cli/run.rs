@@ -80,7 +80,7 @@ fn serve(loaded: Loaded, args: &RunArgs) -> Result<Exit, Failure> {
     health.component("disk", move || health::disk(&path, &settings));
     let roles = if args.roles.is_empty() { Role::value_variants().to_vec() } else { args.roles.clone() };
     let node = Node { config, folder, health, shutdown, roles, takeover: args.takeover };
-    let mut parts = run::start(&node)?;
+    let mut parts = run::start(&node, runtime.handle())?;
     let routers = std::mem::take(&mut parts.routers);
     let served = runtime.block_on(listen(&node, routers));
     node.shutdown.trigger();

@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep};
 
 /// In every folder that a demonstration made: it may be emptied by the next.
 const MARK: &str = "demonstration.txt";
-const MARK_TEXT: &str = "Made by `tidings demo`, which empties this folder when it starts. Keep nothing here.\n";
+const MARK_TEXT: &str =
+    "Made by `tidings demo`, which empties this folder when it starts. Keep nothing here.\n";
 
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -26,7 +27,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    #[error("{0} holds something that no demonstration made: name an empty folder, or a new one, with --folder")]
+    #[error(
+        "{0} holds something that no demonstration made: name an empty folder, or a new one, with --folder"
+    )]
     ForeignFolder(PathBuf),
     #[error("cannot prepare {path}: {error}")]
     Folder { path: PathBuf, error: io::Error },
@@ -134,7 +137,8 @@ impl Program {
     /// Posts events, one a line, and returns the status with the answer, whatever it is.
     pub async fn post_events(&self, lines: Vec<u8>) -> Result<(u16, String), ProgramError> {
         const PATH: &str = "/v1/events";
-        let request = self.client.post(self.url(PATH)).header("content-type", "application/x-ndjson").body(lines);
+        let request =
+            self.client.post(self.url(PATH)).header("content-type", "application/x-ndjson").body(lines);
         let failed = |error| ProgramError::Http { what: PATH.to_string(), error };
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status().as_u16();

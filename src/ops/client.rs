@@ -88,6 +88,8 @@ impl std::fmt::Debug for Client {
 /// Seconds to connect; a local process answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Seconds for a whole request: longer than the server gives a handler.
+/// Following a topic goes on until somebody ends it.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Client {
@@ -121,6 +123,25 @@ impl Client {
         self.send(self.http.get(url.clone()), url)
     }
 
+    /// `GET path` as a stream of bytes that may go on for long.
+    pub fn stream(&self, path: &str) -> Result<BodyReader<'_>, ClientError> {
+        // The path carries its query.
+        let url = self.url(path)?;
+        let request = self.authorised(self.http.get(url.clone()).timeout(STREAM_TIMEOUT));
+        let unreachable =
+            |error: reqwest::Error| ClientError::Unreachable { url: url.clone(), reason: innermost(&error) };
+        let response = self.runtime.block_on(request.send()).map_err(unreachable)?;
+        if response.status().is_success() {
+            return Ok(BodyReader { runtime: &self.runtime, response, left: Vec::new().into() });
+        }
+        let status = response.status();
+        let body = self.runtime.block_on(response.bytes()).map_err(unreachable)?;
+        Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => ClientError::Refused(problem),
+            Err(_) => ClientError::Unexpected { url, reason: status.to_string() },
+        })
+    }
+
     /// `POST path` with a body of this content type; the answer as JSON.
     pub fn post<T: DeserializeOwned>(
         &self,
@@ -131,6 +152,13 @@ impl Client {
         let url = self.url(path)?;
         let request = self.http.post(url.clone()).header(reqwest::header::CONTENT_TYPE, content_type);
         self.send(request.body(body), url)
+    }
+
+    fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        }
     }
 
     fn url(&self, path: &str) -> Result<Url, ClientError> {
@@ -144,10 +172,7 @@ impl Client {
         request: reqwest::RequestBuilder,
         url: Url,
     ) -> Result<T, ClientError> {
-        let request = match &self.token {
-            Some(token) => request.bearer_auth(token.expose()),
-            None => request,
-        };
+        let request = self.authorised(request);
         let answer = self.runtime.block_on(async {
             let response = request.send().await?;
             let status = response.status();
@@ -165,6 +190,27 @@ impl Client {
             Ok(problem) => ClientError::Refused(problem),
             Err(_) => ClientError::Unexpected { url, reason: status.to_string() },
         })
+    }
+}
+
+/// The body of an answer, as it arrives.
+pub struct BodyReader<'a> {
+    runtime: &'a tokio::runtime::Runtime,
+    response: reqwest::Response,
+    left: bytes::Bytes,
+}
+
+impl std::io::Read for BodyReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.left.is_empty() {
+            match self.runtime.block_on(self.response.chunk()).map_err(std::io::Error::other)? {
+                Some(chunk) => self.left = chunk,
+                None => return Ok(0),
+            }
+        }
+        let n = buffer.len().min(self.left.len());
+        buffer[..n].copy_from_slice(&self.left.split_to(n));
+        Ok(n)
     }
 }
 

@@ -10,6 +10,8 @@ use crate::ops::shutdown::Shutdown;
 /// A part of Tidings that can run in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
+    /// Follows the sources
+    Poll,
     /// HTTP: ingest and queries
     Serve,
 }

@@ -13,8 +13,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::path::Path;
 use std::str::FromStr;
 
 use dataflows::time::Millis;
@@ -98,14 +96,11 @@ impl fmt::Display for SourcesError {
     }
 }
 
-/// The sources of the overlay directory's `sources.toml`, else the default ones.
-pub fn load(config_dir: &Path) -> Result<Vec<Source>, SourcesError> {
-    let path = config_dir.join("sources.toml");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => parse(&text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => parse(DEFAULT),
-        Err(error) => Err(SourcesError(vec![format!("cannot read {}: {error}", path.display())])),
-    }
+/// Reads the tables of `[[source]]`, as the configuration holds them.
+pub fn of_tables(tables: &[toml::Table]) -> Result<Vec<Source>, SourcesError> {
+    let tables = tables.iter().cloned().map(toml::Value::Table).collect();
+    let file = toml::Table::from_iter([("source".to_string(), toml::Value::Array(tables))]);
+    parse(&file.to_string())
 }
 
 /// Reads the text of a `sources.toml`.

@@ -1,0 +1,195 @@
+//! The whole text pipeline without embeddings: a backlog of events through ENRICH and
+//! ANALYSE into results.volume, exactly once, on the embedded log or a given Kafka.
+//!
+//! Measures events a second from the start of the workers to the commit of the last
+//! result, CPU seconds and peak memory of the process (generator and log included),
+//! and compares every cell with an independent recomputation: a wrong answer fails.
+//!
+//! ```sh
+//! cargo bench --profile dev --bench throughput -- [EVENTS] [WORKERS] [REPEATS]
+//! KAFKA_BOOTSTRAP_SERVERS=… cargo bench --profile dev --bench throughput
+//! ```
+
+#[path = "../tests/support/generate.rs"]
+mod generate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dataflows::event::ContentEvent;
+use dataflows::record::topic;
+use dataflows::text::topics::{Topics, TopicsFile};
+use generate::{Stream, shown};
+use serde_json::Value;
+use tidings::config::{Config, Environment, Overrides, load};
+use tidings::ingest;
+use tidings::log::Log;
+use tidings::log::cluster::{Cluster, Instance};
+use tidings::run::{now_ms, open_index, open_log};
+use tidings::worker::index::{ends, reached};
+use tidings::worker::{self, ANALYSE, Committers, ENRICH, Pipeline};
+
+const APPEND: usize = 1_000;
+
+struct Measured {
+    events_per_s: f64,
+    cpu_s: f64,
+    peak_mb: f64,
+}
+
+fn main() {
+    // Cargo adds --bench.
+    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
+    let events = numbers.first().copied().unwrap_or(200_000);
+    let workers = numbers.get(1).copied().unwrap_or(1);
+    let repeats = numbers.get(2).copied().unwrap_or(3);
+    let mut measured: Vec<Measured> = (0..repeats).map(|i| run(i as u64, events, workers)).collect();
+    measured.sort_by(|a, b| a.events_per_s.total_cmp(&b.events_per_s));
+    let (slowest, median, fastest) = (&measured[0], &measured[repeats / 2], &measured[repeats - 1]);
+    println!(
+        "{events} events, {workers} workers, {repeats} repeats: median {:.0} events/s (from {:.0} to {:.0}), \
+         {:.0} events per CPU second, peak memory {:.0} MB",
+        median.events_per_s,
+        slowest.events_per_s,
+        fastest.events_per_s,
+        events as f64 / median.cpu_s,
+        measured.iter().map(|m| m.peak_mb).fold(0.0, f64::max),
+    );
+}
+
+fn run(seed: u64, events: usize, workers: usize) -> Measured {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let prefix = format!("throughput-{}-{seed}.", std::process::id());
+    let config = config(folder.path(), workers, &prefix);
+    let log = open_log(&config, folder.path()).expect("the log opens");
+    let stream = Stream::new(seed, events, now_ms());
+    append(log.as_ref(), &stream);
+    let pipeline = pipeline(&config, &log, folder.path());
+    let instance = Instance::of_folder(folder.path()).expect("the folder can be written");
+    let wanted = Committers::wanted(workers);
+    let joined =
+        Cluster::join(&log, &config.log, instance, &wanted, true, now_ms()).expect("nobody else runs");
+    let stop = Arc::new(AtomicBool::new(false));
+    let (started, cpu) = (Instant::now(), cpu_s());
+    let stopped = Arc::clone(&stop);
+    let thread =
+        std::thread::spawn(move || worker::run(pipeline, Committers::new(joined.committers), stopped));
+    wait_until_done(log.as_ref(), &thread);
+    let (elapsed, cpu) = (started.elapsed(), cpu_s() - cpu);
+    stop.store(true, Ordering::SeqCst);
+    thread.join().expect("the workers do not panic").expect("the workers end in order");
+    check(log.as_ref(), &stream);
+    let measured =
+        Measured { events_per_s: events as f64 / elapsed.as_secs_f64(), cpu_s: cpu, peak_mb: peak_mb() };
+    println!(
+        "  seed {seed}: {:.0} events/s in {:.2} s, {:.2} CPU s, every cell as recomputed",
+        measured.events_per_s,
+        elapsed.as_secs_f64(),
+        cpu
+    );
+    measured
+}
+
+#[expect(clippy::disallowed_methods, reason = "which log is measured is chosen by the environment")]
+fn config(folder: &std::path::Path, workers: usize, prefix: &str) -> Config {
+    let overrides = Overrides {
+        data_dir: Some(folder.to_path_buf()),
+        set: vec![format!("worker.workers={workers}"), format!("log.topic_prefix={prefix}")],
+        ..Overrides::default()
+    };
+    let kafka = std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap_or_default();
+    load(&Environment::of([("KAFKA_BOOTSTRAP_SERVERS", &kafka)]), &overrides)
+        .expect("a valid configuration")
+        .config
+}
+
+fn topics() -> Topics {
+    let file: TopicsFile = toml::from_str(include_str!("../config/topics.toml")).expect("config/topics.toml");
+    Topics::new(file.topics).expect("valid topics")
+}
+
+fn append(log: &dyn Log, stream: &Stream) {
+    for batch in stream.lines.chunks(APPEND) {
+        let records = batch.iter().map(|line| {
+            let event: ContentEvent = serde_json::from_str(line).expect("a valid event");
+            let id = event.content_id();
+            ingest::record(&event, &id, line.clone().into_bytes(), dataflows::time::Millis(now_ms()))
+        });
+        log.append(records.collect()).expect("appended");
+    }
+}
+
+fn pipeline(config: &Config, log: &Arc<dyn Log>, folder: &std::path::Path) -> Pipeline {
+    Pipeline {
+        log: Arc::clone(log),
+        settings: config.worker.clone(),
+        limits: config.ingest.limits(),
+        volume: config.volume.parse().expect("valid groupings"),
+        topics: Arc::new(topics()),
+        sentiment: Arc::new(|_| true),
+        index: open_index(folder).expect("the index opens"),
+        alive: Arc::new(|_| {}),
+        ready: Arc::new(|| {}),
+        now_ms: Arc::new(now_ms),
+    }
+}
+
+/// Until the positions of both stages are at the ends of their inputs.
+fn wait_until_done(log: &dyn Log, thread: &std::thread::JoinHandle<Result<(), tidings::log::LogError>>) {
+    let events = ends(log, topic::EVENTS).expect("the topic is there");
+    let mut enriched = None;
+    loop {
+        assert!(!thread.is_finished(), "the workers ended early");
+        if enriched.is_none() && reached(&log.committed(ENRICH).expect("positions"), &events) {
+            enriched = Some(ends(log, topic::ENRICHED).expect("the topic is there"));
+        }
+        if let Some(enriched) = &enriched
+            && reached(&log.committed(ANALYSE).expect("positions"), enriched)
+        {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn check(log: &dyn Log, stream: &Stream) {
+    let ends = ends(log, topic::VOLUME).expect("the topic is there");
+    let mut reader = log.reader(&ends.keys().map(|p| (p.clone(), 0)).collect()).expect("can be read");
+    let mut cells: BTreeMap<Vec<u8>, Value> = BTreeMap::new();
+    while !reached(&reader.positions(), &ends) {
+        for stored in reader.poll(Duration::from_millis(500), 4 << 20).expect("can be read") {
+            match stored.value {
+                Some(value) => {
+                    drop(cells.insert(stored.key, serde_json::from_slice(&value).expect("a cell")))
+                }
+                None => drop(cells.remove(&stored.key)),
+            }
+        }
+    }
+    let by = |cell: &Value| {
+        let names: Vec<&str> =
+            cell["by"].as_array().expect("dimensions").iter().filter_map(Value::as_str).collect();
+        if names.is_empty() { "none".to_string() } else { names.join(",") }
+    };
+    let found: BTreeMap<String, Value> = cells.values().map(|cell| shown(&by(cell), cell)).collect();
+    let expected = stream.expected(&topics());
+    let wrong = expected.iter().find(|(key, value)| found.get(*key) != Some(value));
+    assert!(wrong.is_none() && found.len() == expected.len(), "a wrong answer: {wrong:?}");
+}
+
+/// User and system time of this process.
+fn cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().expect("a name in parentheses").split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
+    ticks / 100.0
+}
+
+fn peak_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|l| l.starts_with("VmHWM:")).expect("peak memory");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).expect("kilobytes") / 1024.0
+}
