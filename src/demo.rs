@@ -14,6 +14,7 @@ pub mod expectation;
 pub mod agreement;
 pub mod report;
 pub mod program;
+pub mod measure;
 
 use dataflows::event::ContentEvent;
 
