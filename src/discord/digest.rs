@@ -286,7 +286,7 @@ fn engagement(counts: Engagement) -> u64 {
 }
 
 /// Why a candidate is shown or not, for the preview.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
     pub id: String,
     pub title: String,

@@ -68,7 +68,7 @@ pub enum Ask {
 }
 
 /// The digest as it would be posted now, and why each candidate is in or out.
-#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Preview {
     pub digest: Digest,
     pub message: Message,

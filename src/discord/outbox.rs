@@ -57,12 +57,13 @@ pub struct Outgoing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Resolve {
     pub key: String,
+    #[serde(flatten)]
     pub action: Resolution,
     pub asked_at: Millis,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "action", rename_all = "snake_case")]
 pub enum Resolution {
     /// It was posted, as this message.
     Posted { message_id: String },
