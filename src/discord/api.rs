@@ -59,7 +59,10 @@ impl View {
             }
             return;
         }
-        let Some(digest) = stored.value.as_ref().and_then(|v| serde_json::from_slice::<Digest>(v).ok()) else { return };
+        let Some(digest) = stored.value.as_ref().and_then(|v| serde_json::from_slice::<Digest>(v).ok())
+        else {
+            return;
+        };
         self.digests.insert((digest.decided_at, digest.key.clone()), digest);
         while self.digests.len() > DIGESTS_MAX {
             self.digests.pop_first();
@@ -75,8 +78,11 @@ impl View {
     pub fn outbox(&self, page: &Page) -> Listed<OutboxItem> {
         let mut entries: Vec<&Entry> =
             self.outbox.entries().filter(|e| page.state.is_none_or(|state| e.sent.state == state)).collect();
-        entries.sort_by(|a, b| (b.wanted.created_at, &b.wanted.key).cmp(&(a.wanted.created_at, &a.wanted.key)));
-        page.list(entries.into_iter().map(|e| (e.wanted.created_at, e.wanted.key.as_str(), OutboxItem::of(e))))
+        entries
+            .sort_by(|a, b| (b.wanted.created_at, &b.wanted.key).cmp(&(a.wanted.created_at, &a.wanted.key)));
+        page.list(
+            entries.into_iter().map(|e| (e.wanted.created_at, e.wanted.key.as_str(), OutboxItem::of(e))),
+        )
     }
 
     pub fn item(&self, key: &str) -> Option<OutboxItem> {
@@ -157,11 +163,14 @@ pub struct Listed<T> {
 
 impl Page {
     fn list<'a, T>(&self, newest_first: impl Iterator<Item = (Millis, &'a str, T)>) -> Listed<T> {
-        let after = self.cursor.as_deref().and_then(|c| c.split_once('~')).and_then(|(at, key)| {
-            Some((Millis(at.parse().ok()?), key.to_string()))
-        });
+        let after = self
+            .cursor
+            .as_deref()
+            .and_then(|c| c.split_once('~'))
+            .and_then(|(at, key)| Some((Millis(at.parse().ok()?), key.to_string())));
         let limit = self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
-        let rest = newest_first.filter(|(at, key, _)| after.as_ref().is_none_or(|(a, k)| (*at, *key) < (*a, k.as_str())));
+        let rest = newest_first
+            .filter(|(at, key, _)| after.as_ref().is_none_or(|(a, k)| (*at, *key) < (*a, k.as_str())));
         let mut page: Vec<(String, T)> =
             rest.take(limit + 1).map(|(at, key, item)| (format!("{}~{key}", at.0), item)).collect();
         let more = page.len() > limit;
@@ -274,7 +283,10 @@ struct OfRoute {
     route: Option<String>,
 }
 
-async fn preview(Extract(api): Extract<Api>, Query(of): Query<OfRoute>) -> Result<Json<Vec<Preview>>, Problem> {
+async fn preview(
+    Extract(api): Extract<Api>,
+    Query(of): Query<OfRoute>,
+) -> Result<Json<Vec<Preview>>, Problem> {
     ask(&api, |answer| Ask::Preview { route: of.route, answer }).await.map(Json)
 }
 
@@ -288,7 +300,8 @@ async fn ask(api: &Api, make: impl FnOnce(Answer) -> Ask) -> Result<Vec<Preview>
     let unavailable = |text: &str| Problem(StatusCode::SERVICE_UNAVAILABLE, text.to_string());
     let asks = api.asks.as_ref().ok_or_else(|| unavailable("digests are not decided in this process"))?;
     let (answer, answered) = tokio::sync::oneshot::channel();
-    asks.try_send(make(answer)).map_err(|_| unavailable("too many questions wait, or the digester stopped"))?;
+    asks.try_send(make(answer))
+        .map_err(|_| unavailable("too many questions wait, or the digester stopped"))?;
     match tokio::time::timeout(ASK_WAIT, answered).await {
         Ok(Ok(Ok(previews))) => Ok(previews),
         Ok(Ok(Err(why))) => Err(Problem(StatusCode::BAD_REQUEST, why)),
@@ -310,7 +323,11 @@ async fn resolve(
     Json(action): Json<Resolution>,
 ) -> Result<(StatusCode, Json<OutboxItem>), Problem> {
     let resolve = Resolve { key: key.clone(), action, asked_at: Millis(super::wall_clock_ms()) };
-    let before = api.view.lock().item(&key).ok_or_else(|| Problem(StatusCode::NOT_FOUND, format!("no post has the key {key:?}")))?;
+    let before = api
+        .view
+        .lock()
+        .item(&key)
+        .ok_or_else(|| Problem(StatusCode::NOT_FOUND, format!("no post has the key {key:?}")))?;
     api.view.lock().check(&resolve).map_err(|why| Problem(StatusCode::CONFLICT, why))?;
     let log = api.log.clone();
     let appended = tokio::task::spawn_blocking(move || append_resolve(log.as_ref(), &resolve)).await;

@@ -154,7 +154,9 @@ impl Remote {
         path: &str,
         body: Option<String>,
     ) -> Result<(u16, T), CommandError> {
-        let failed = |e: reqwest::Error| CommandError::Remote(format!("the running process did not answer: {}", e.without_url()));
+        let failed = |e: reqwest::Error| {
+            CommandError::Remote(format!("the running process did not answer: {}", e.without_url()))
+        };
         let client = reqwest::Client::builder().no_proxy().timeout(REMOTE_TIMEOUT).build().map_err(failed)?;
         let mut request = client.request(method, format!("{}{path}", self.base.trim_end_matches('/')));
         if let Some(token) = &self.token {
@@ -181,7 +183,9 @@ impl Remote {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CommandError> + Send + 'static,
 ) -> Result<T, CommandError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| CommandError::Remote(format!("the work broke off: {e}")))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| CommandError::Remote(format!("the work broke off: {e}")))?
 }
 
 impl DiscordCommand {
@@ -240,13 +244,17 @@ impl DigestCommand {
             Self::Preview { route, json } => {
                 let previews = match &context.place {
                     Place::Process(remote) => {
-                        remote.ask(reqwest::Method::GET, &path("/v1/digests/preview", route.as_deref()), None).await?.1
+                        remote
+                            .ask(reqwest::Method::GET, &path("/v1/digests/preview", route.as_deref()), None)
+                            .await?
+                            .1
                     }
                     Place::Log(log) => {
                         let (log, context) = (log.clone(), context.clone());
                         blocking(move || {
                             let health = Arc::new(Health::default());
-                            let digester = Digester::open(log.as_ref(), context.settings, context.routes, health, true)?;
+                            let digester =
+                                Digester::open(log.as_ref(), context.settings, context.routes, health, true)?;
                             Ok(digester.preview(route.as_deref())?)
                         })
                         .await?
@@ -258,7 +266,10 @@ impl DigestCommand {
                 Place::Process(remote) => {
                     let path = path("/v1/digests/send", route.as_deref());
                     let previews: Vec<Preview> = remote.ask(reqwest::Method::POST, &path, None).await?.1;
-                    Ok(sent_outcome(&previews, "written to the outbox; `tidings outbox list` says what became of it"))
+                    Ok(sent_outcome(
+                        &previews,
+                        "written to the outbox; `tidings outbox list` says what became of it",
+                    ))
                 }
                 Place::Log(log) => {
                     let (log, context) = (log.clone(), context.clone());
@@ -320,7 +331,9 @@ fn preview_outcome(previews: &[Preview], json: bool) -> Outcome {
 pub fn preview_text(shown: &Preview) -> String {
     let mut text = String::new();
     match &shown.digest.skipped {
-        Some(reason) => text.push_str(&format!("{}: nothing would be posted: {reason}\n\n", shown.digest.route)),
+        Some(reason) => {
+            text.push_str(&format!("{}: nothing would be posted: {reason}\n\n", shown.digest.route))
+        }
         None => text.push_str(&preview(&shown.message)),
     }
     let plain = |title: &str| title.chars().filter(|c| !c.is_control()).take(60).collect::<String>();
@@ -329,7 +342,12 @@ pub fn preview_text(shown: &Preview) -> String {
         text.push_str(&format!(
             "{:<8} score {:.2} (engagement {:.2}, mood {:.2}, burst {:.2})  {}  {}\n",
             if candidate.verdict == "shown" { "in" } else { "out" },
-            why.score, why.engagement_percentile, why.mood, why.burst, candidate.id, plain(&candidate.title),
+            why.score,
+            why.engagement_percentile,
+            why.mood,
+            why.burst,
+            candidate.id,
+            plain(&candidate.title),
         ));
         if candidate.verdict != "shown" {
             text.push_str(&format!("         because {}\n", candidate.verdict));
@@ -369,10 +387,13 @@ async fn list(context: &Context, state: Option<State>) -> Result<Vec<OutboxItem>
             Place::Process(remote) => {
                 let mut path = format!("/v1/outbox?limit={LIST_LIMIT}");
                 if let Some(cursor) = &page.cursor {
-                    path.extend(url::form_urlencoded::byte_serialize(cursor.as_bytes()).fold(vec!["&cursor="], |mut all, s| {
-                        all.push(s);
-                        all
-                    }));
+                    path.extend(url::form_urlencoded::byte_serialize(cursor.as_bytes()).fold(
+                        vec!["&cursor="],
+                        |mut all, s| {
+                            all.push(s);
+                            all
+                        },
+                    ));
                 }
                 if let Some(state) = state {
                     path.push_str(&format!("&state={state}"));
@@ -405,8 +426,13 @@ async fn resolve(context: &Context, key: String, action: Resolution) -> Result<O
             let safe: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
             let body = serde_json::to_string(&action).expect("texts serialize");
             let path = format!("/v1/outbox/{safe}/resolve");
-            let (status, item): (u16, OutboxItem) = remote.ask(reqwest::Method::POST, &path, Some(body)).await?;
-            let text = if status == 200 { format!("{key}: {}\n", item.state) } else { format!("{key}: recorded, not applied yet\n") };
+            let (status, item): (u16, OutboxItem) =
+                remote.ask(reqwest::Method::POST, &path, Some(body)).await?;
+            let text = if status == 200 {
+                format!("{key}: {}\n", item.state)
+            } else {
+                format!("{key}: recorded, not applied yet\n")
+            };
             Ok(Outcome::good(text))
         }
         Place::Log(log) => {
@@ -440,7 +466,12 @@ fn table(items: &[OutboxItem]) -> String {
     let mut text = format!("{:<10}  {:<24}  {:<22}  key\n", "state", "since", "footer");
     for item in items {
         let state = item.state.name();
-        text.push_str(&format!("{state:<10}  {:<24}  {:<22}  {}\n", item.changed_at.to_string(), item.footer, item.key));
+        text.push_str(&format!(
+            "{state:<10}  {:<24}  {:<22}  {}\n",
+            item.changed_at.to_string(),
+            item.footer,
+            item.key
+        ));
         let mut notes: Vec<String> = item.reason.iter().cloned().collect();
         notes.extend(item.message_id.iter().map(|id| format!("message {id}")));
         if item.state == State::Sent && item.wanted_sequence > item.sequence {
