@@ -332,7 +332,7 @@ pub fn preview_text(shown: &Preview) -> String {
     let mut text = String::new();
     match &shown.digest.skipped {
         Some(reason) => {
-            text.push_str(&format!("{}: nothing would be posted: {reason}\n\n", shown.digest.route))
+            text.push_str(&format!("{}: nothing would be posted: {reason}\n\n", shown.digest.route));
         }
         None => text.push_str(&preview(&shown.message)),
     }

@@ -138,8 +138,8 @@ impl Deliverer {
         let now = super::wall_clock_ms();
         let due = self.next_due(now);
         let wait = if due.is_some() { Duration::ZERO } else { wait.min(self.until_due(now)) };
-        self.read(wait)?;
-        self.settle_by_hand()?;
+        let unreadable = self.read(wait)?;
+        self.settle_by_hand(unreadable)?;
         let now = super::wall_clock_ms();
         let due = self.next_due(now);
         let worked = due.is_some();
@@ -154,26 +154,23 @@ impl Deliverer {
         &self.outbox
     }
 
-    fn read(&mut self, wait: Duration) -> Result<(), DeliverError> {
+    /// What could not be read, as dead letters. They are committed together with what
+    /// people decided in the same batch, whose positions they share.
+    fn read(&mut self, wait: Duration) -> Result<Vec<Record>, DeliverError> {
+        let mut letters = Vec::new();
         for stored in self.reader.poll(wait, READ_BYTES_MAX)? {
+            let place = (stored.partition, stored.offset);
             if let Err(error) = self.outbox.apply(&stored) {
-                tracing::warn!(%error, partition = stored.partition, offset = stored.offset, "an outbox record is unreadable");
-                let letter = dead_letter(
-                    (stored.partition, stored.offset),
-                    &error.to_string(),
-                    &stored.key,
-                    &stored.value,
-                );
+                tracing::warn!(%error, partition = place.0, offset = place.1, "an outbox record is unreadable");
                 metrics::POSTS.with_label_values(&["dropped", "unreadable"]).inc();
-                self.commit(vec![letter])?;
+                letters.push(dead_letter(place, &error.to_string(), &stored.key, &stored.value));
             }
         }
-        Ok(())
+        Ok(letters)
     }
 
     /// Applies what people decided, each decision once.
-    fn settle_by_hand(&mut self) -> Result<(), DeliverError> {
-        let mut records = Vec::new();
+    fn settle_by_hand(&mut self, mut records: Vec<Record>) -> Result<(), DeliverError> {
         loop {
             let applied = &self.applied;
             let from = |p: u32| applied.get(&TopicPartition::new(topic::OUTBOX, p)).copied().unwrap_or(0);
@@ -188,10 +185,7 @@ impl Deliverer {
                 Err(reason) => tracing::warn!(key = resolve.key, reason, "a post cannot be settled as asked"),
             }
         }
-        if !records.is_empty() {
-            self.commit(records)?;
-        }
-        Ok(())
+        if records.is_empty() { Ok(()) } else { self.commit(records) }
     }
 
     /// The key whose turn it is: the oldest that may be looked at.

@@ -314,7 +314,7 @@ impl Digester {
         self.tick(enriched.ingested_at);
         let place = (TopicPartition::new(stored.topic.clone(), stored.partition), stored.offset);
         let known = Known::of(&enriched);
-        self.posted.changed(&enriched.id, enriched.version, known.as_ref(), place);
+        self.posted.changed(&enriched.id, enriched.version, known.as_ref(), &place);
         self.items.apply(&enriched.id, enriched.version, known);
     }
 

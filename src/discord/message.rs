@@ -34,7 +34,7 @@ const URL_MAX: usize = 2_048;
 const ITEM_TITLE_MAX: usize = 200;
 const ITEM_TEXT_MAX: usize = 280;
 const NAME_MAX: usize = 60;
-const OVERVIEW_COLOUR: u32 = 0x5b7f_a6;
+const OVERVIEW_COLOUR: u32 = 0x5b_7f_a6;
 
 /// A message without addresses or secrets; the sender adds `allowed_mentions` and flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -297,7 +297,7 @@ fn item_embed(item: &Item, text_max: usize, urls: &mut BTreeSet<String>) -> Embe
         title: Some(escape_within(heading, ITEM_TITLE_MAX))
             .filter(|t| !t.is_empty())
             .or(Some(escape_within(&item.id, NAME_MAX))),
-        url: target.and_then(|(url, _)| own_url(url, urls)),
+        url: target.and_then(|(url, _)| own_url(&url, urls)),
         description: Some(lines.join("\n")),
         colour: Some(mood_colour(item.mood)),
         ..Embed::default()
@@ -305,12 +305,12 @@ fn item_embed(item: &Item, text_max: usize, urls: &mut BTreeSet<String>) -> Embe
 }
 
 /// The link, told apart by its fragment where an embed before has the same.
-fn own_url(url: String, urls: &mut BTreeSet<String>) -> Option<String> {
-    let mut candidate = url.clone();
+fn own_url(url: &str, urls: &mut BTreeSet<String>) -> Option<String> {
+    let mut candidate = url.to_string();
     let mut count = 1;
     while !urls.insert(candidate.clone()) {
         count += 1;
-        let base = url.split('#').next().unwrap_or(&url);
+        let base = url.split('#').next().unwrap_or(url);
         candidate = format!("{base}#tidings-{count}");
         if units(&candidate) > URL_MAX {
             return None;
@@ -349,7 +349,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);

@@ -145,7 +145,7 @@ impl<'a> Fields<'a> {
         let timezone = self.text("timezone").unwrap_or_else(|| "UTC".to_string());
         let zone = TimeZone::get(&timezone)
             .map_err(|_| {
-                self.error(format!("timezone {timezone:?} is no IANA time zone, such as \"Europe/Berlin\""))
+                self.error(format!("timezone {timezone:?} is no IANA time zone, such as \"Europe/Berlin\""));
             })
             .ok();
         let quiet = self.quiet();

@@ -23,6 +23,9 @@ use super::routes::Route;
 /// for a clock change into quiet hours, one for a date that a zone left out.
 const DAYS_AROUND: i32 = 3;
 
+/// Firings that are counted: more than a year of hours.
+const COUNTED_MAX: u64 = 10_000;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// Local times of day, sorted.
@@ -113,30 +116,34 @@ impl Route {
     }
 
     /// The firings after `after` up to and including `until`, the last `max` of them,
-    /// and how many there were before those.
+    /// and how many there were before those (counted up to [`COUNTED_MAX`]).
     pub fn fires_between(&self, after: Millis, until: Millis, max: usize) -> (Vec<Millis>, u64) {
         let mut fires = Vec::new();
+        let mut before = 0;
         let mut at = until;
         while let Some(fire) = self.last_fire(at).filter(|fire| *fire > after) {
-            if fires.len() == max {
-                // Enough to say how many without walking through years of them.
-                let typical = (until.0 - fire.0).max(1) / max.max(1) as i64;
-                let before = (fire.0 - after.0) / typical.max(1) + 1;
-                fires.reverse();
-                return (fires, u64::try_from(before).unwrap_or(0));
+            if fires.len() < max {
+                fires.push(fire);
+            } else {
+                before += 1;
             }
-            fires.push(fire);
+            if before == COUNTED_MAX {
+                break;
+            }
             at = Millis(fire.0 - 1);
         }
         fires.reverse();
-        (fires, 0)
+        (fires, before)
     }
 
     /// Longer than any window of this route.
     pub fn window_bound_ms(&self) -> i64 {
         match (&self.schedule, self.quiet) {
-            (Schedule::Hourly, None) => HOUR_MS,
-            _ => 49 * HOUR_MS,
+            (Schedule::Hourly, None) => 2 * HOUR_MS,
+            // A day, with an hour for a clock change.
+            (Schedule::At(_), None) => 26 * HOUR_MS,
+            // A clock change may move the only firing of a day into quiet hours.
+            (_, Some(_)) => 50 * HOUR_MS,
         }
     }
 

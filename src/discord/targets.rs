@@ -146,10 +146,9 @@ fn fingerprint(address: &str) -> String {
 fn webhook(url: &Secret, api_base: &str) -> Option<Target> {
     const HOSTS: [&str; 4] = ["discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com"];
     let parsed = url::Url::parse(url.expose().trim()).ok()?;
-    let base_host = url::Url::parse(api_base).ok().and_then(|base| base.host_str().map(str::to_string));
-    let host = parsed.host_str()?;
-    let known = HOSTS.contains(&host) && parsed.scheme() == "https";
-    if !known && base_host.as_deref() != Some(host) {
+    let known = parsed.scheme() == "https" && parsed.host_str().is_some_and(|host| HOSTS.contains(&host));
+    let of_base = url::Url::parse(api_base).is_ok_and(|base| base.origin() == parsed.origin());
+    if !known && !of_base {
         return None;
     }
     let mut segments =

@@ -289,3 +289,19 @@ fn a_second_deliverer_fences_the_first() {
     assert_eq!(rig.server.requests("post"), 0, "an intent that is not recorded was acted on");
     rig.until(&mut new, "a", State::Sent);
 }
+
+#[test]
+fn an_unreadable_record_is_a_dead_letter_and_loses_no_decision() {
+    let rig = Rig::new(Conduct::default(), false);
+    rig.server.fail("post", Fault::LostReply);
+    put(rig.log.as_ref(), outgoing("a", "hook", 1));
+    let mut deliverer = rig.deliverer();
+    rig.until(&mut deliverer, "a", State::Uncertain);
+    let broken = |key: &str| record(topic::OUTBOX, key, b"{\"type\":\"message\"}".to_vec(), 0);
+    rig.log.append((0..8).map(|n| broken(&format!("x{n}"))).collect()).expect("appended");
+    resolve(&rig, "a", Resolution::Drop);
+    rig.until(&mut deliverer, "a", State::Dropped);
+    rig.until_true(&mut deliverer, "dead letters", |_| {
+        read_all(rig.log.as_ref(), topic::DEAD_LETTERS).len() == 8
+    });
+}

@@ -163,7 +163,7 @@ fn some_content(log: &dyn Log) -> Vec<Enriched> {
 fn content_becomes_one_digest_in_discord() {
     let desk = Desk::new(DAILY);
     let log = desk.log.as_ref();
-    tick(log, at("2026-05-02T07:00:00Z"));
+    tick(log, at("2026-05-03T09:00:00Z"));
     some_content(log);
     let mut digester = desk.digester();
     desk.tick(&mut digester, at("2026-05-04T08:00:59Z"));

@@ -94,7 +94,7 @@ impl Posted {
         id: &str,
         version: Version,
         known: Option<&Known>,
-        place: (TopicPartition, u64),
+        place: &(TopicPartition, u64),
     ) {
         let Some(keys) = self.by_content.get(id) else { return };
         for key in keys {
