@@ -1,0 +1,510 @@
+//! What happened in a window → [`Digest`]: the record that says what was found
+//! notable, and why. Pure: the same content gives the same digest.
+//!
+//! **Why an item is there.** `score = 0.5 e + 0.3 m + 0.2 b`, each from 0 to 1:
+//! - `e`, engagement percentile: the share of the window's items of the same platform
+//!   that have less engagement (half of those with equal), where engagement is
+//!   `100 likes + 200 comments + 300 shares + views`; 0 without engagement.
+//! - `m`, mood: the absolute VADER compound; 0 where the item is not scored.
+//! - `b`, burst: of its watched topics the largest `(now - before) / (now + before + 4)`
+//!   over the counts of this window and the previous one, not below 0.
+//!
+//! Shown are the best, above a score that is a knob, at most a few of one channel;
+//! the same link or the same words are shown once. Ties: more engagement, then the
+//! later, then the smaller id.
+//!
+//! An item belongs to a window that contains its time of publication, or its first
+//! ingestion if it was published at most one window earlier; what the route's last
+//! digest showed is not shown again.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use dataflows::event::{Engagement, Enriched, Version};
+use dataflows::time::Millis;
+
+use super::activity::{Activity, Volume};
+use super::routes::Route;
+use super::schedule::Window;
+
+const ENGAGEMENT_WEIGHT: f64 = 0.5;
+const MOOD_WEIGHT: f64 = 0.3;
+const BURST_WEIGHT: f64 = 0.2;
+/// Keeps a topic that went from 0 to 1 from being a burst.
+const BURST_PRIOR: f64 = 4.0;
+/// Characters of a title and of a text that are kept; more is never shown.
+const TITLE_CHARS_MAX: usize = 300;
+const TEXT_CHARS_MAX: usize = 600;
+const NAME_CHARS_MAX: usize = 100;
+const CHANNELS_SHOWN_MAX: usize = 5;
+
+/// Knobs of the choice.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    pub score_min: f64,
+    pub items_per_channel_max: usize,
+}
+
+/// One digest as it was decided, one record of digests. Later edits and deletions
+/// of what it shows amend `items`, never the choice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Digest {
+    /// Route and window: `digest~ROUTE~START~END`.
+    pub key: String,
+    pub route: String,
+    pub window: Window,
+    /// What it is compared with.
+    pub previous: Window,
+    /// The pipeline clock when it was decided.
+    pub decided_at: Millis,
+    /// Asked for, rather than by schedule.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub manual: bool,
+    /// Why nothing is posted: `empty`, `missed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    /// Scheduled windows right before this one that had no digest (downtime).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missed: u64,
+    pub total: Standing,
+    pub topics: Vec<Standing>,
+    pub topics_more: u64,
+    pub channels: Vec<Standing>,
+    pub channels_more: u64,
+    pub items: Vec<Item>,
+    /// Items of the window that are not shown.
+    pub items_more: u64,
+    /// Shown items that were deleted since.
+    #[serde(default)]
+    pub removed: u32,
+    /// 1 as decided; grows with every amendment.
+    pub sequence: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amended_at: Option<Millis>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+impl Digest {
+    pub fn content_ids(&self) -> Vec<String> {
+        self.items.iter().map(|item| item.id.clone()).collect()
+    }
+
+    pub fn key_of(route: &str, window: Window) -> String {
+        format!("digest~{route}~{}~{}", window.start, window.end)
+    }
+
+    /// A record of a window that has no digest.
+    pub fn skipped(route: &str, window: Window, decided_at: Millis, reason: &str) -> Self {
+        Self {
+            key: Self::key_of(route, window),
+            route: route.to_string(),
+            window,
+            previous: window.previous(),
+            decided_at,
+            manual: false,
+            skipped: Some(reason.to_string()),
+            missed: 0,
+            total: Standing::default(),
+            topics: Vec::new(),
+            topics_more: 0,
+            channels: Vec::new(),
+            channels_more: 0,
+            items: Vec::new(),
+            items_more: 0,
+            removed: 0,
+            sequence: 1,
+            amended_at: None,
+        }
+    }
+}
+
+/// A topic, a channel or everything, in this window and the one before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Standing {
+    pub name: String,
+    /// What readers call it, where that differs from `name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    pub count: u64,
+    pub previous_count: u64,
+    /// Mean compound of the scored items; `None` where none is scored.
+    pub mood: Option<f64>,
+    pub previous_mood: Option<f64>,
+}
+
+/// A notable item as the digest shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Item {
+    pub id: String,
+    pub version: Version,
+    /// Hash of what is shown of it, engagement left out.
+    pub shown: String,
+    pub platform: String,
+    pub channel: Option<String>,
+    pub author: Option<String>,
+    pub title: Option<String>,
+    pub text: Option<String>,
+    pub url: Option<String>,
+    pub published_at: Millis,
+    pub mood: Option<f64>,
+    pub topics: Vec<String>,
+    pub why: Why,
+    /// Edited since the digest was decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edited: bool,
+}
+
+/// The components of the score; see the module.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Why {
+    pub score: f64,
+    pub engagement: u64,
+    pub engagement_percentile: f64,
+    pub mood: f64,
+    pub burst: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst_topic: Option<String>,
+}
+
+/// What the digests need of the current version of an item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    pub id: String,
+    pub version: Version,
+    pub platform: String,
+    /// The channel's id: channels of one name are different.
+    pub channel_id: Option<String>,
+    pub channel: Option<String>,
+    pub author: Option<String>,
+    pub title: Option<String>,
+    pub text: Option<String>,
+    pub url: Option<String>,
+    pub published_at: Millis,
+    pub first_ingested: Millis,
+    pub mood: Option<f64>,
+    pub topics: Vec<String>,
+    pub engagement: u64,
+    pub shown: String,
+}
+
+impl Known {
+    /// `None` for a deletion.
+    pub fn of(enriched: &Enriched) -> Option<Self> {
+        let content = enriched.content.as_ref()?;
+        let party = |p: &dataflows::event::Party| {
+            p.name.as_ref().unwrap_or(&p.id).chars().take(NAME_CHARS_MAX).collect()
+        };
+        let keep = |text: &Option<String>, max: usize| {
+            text.as_ref().map(|t| t.chars().take(max).collect::<String>())
+        };
+        let mut known = Self {
+            id: enriched.id.clone(),
+            version: enriched.version,
+            platform: content.platform.clone(),
+            channel_id: content.channel.as_ref().map(|c| c.id.clone()),
+            channel: content.channel.as_ref().map(party),
+            author: content.author.as_ref().map(party),
+            title: keep(&content.title, TITLE_CHARS_MAX).filter(|t| !t.trim().is_empty()),
+            text: keep(&content.text, TEXT_CHARS_MAX).filter(|t| !t.trim().is_empty()),
+            url: content.url.clone(),
+            published_at: content.published_at,
+            first_ingested: enriched.ingested_at,
+            mood: content.sentiment.map(|s| s.compound),
+            topics: content.topics.clone(),
+            engagement: engagement(content.engagement),
+            shown: String::new(),
+        };
+        known.shown = known.shown_hash();
+        Some(known)
+    }
+
+    /// Of everything a reader sees, but not of engagement, which changes by the minute.
+    fn shown_hash(&self) -> String {
+        let seen = (
+            &self.platform,
+            &self.channel,
+            &self.author,
+            &self.title,
+            &self.text,
+            &self.url,
+            self.published_at.0,
+            self.mood.map(|m| (m * 100.0).round() as i64),
+            &self.topics,
+        );
+        let bytes = serde_json::to_vec(&seen).expect("texts and numbers serialize");
+        blake3::hash(&bytes).to_hex()[..16].to_string()
+    }
+
+    /// What a budget counts for it.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.channel_id, &self.channel, &self.author, &self.title, &self.text, &self.url];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        320 + self.id.len()
+            + self.platform.len()
+            + texts
+            + self.topics.iter().map(|t| t.len() + 24).sum::<usize>()
+    }
+
+    /// As a digest shows it.
+    pub fn item(&self, why: Why) -> Item {
+        Item {
+            id: self.id.clone(),
+            version: self.version,
+            shown: self.shown.clone(),
+            platform: self.platform.clone(),
+            channel: self.channel.clone(),
+            author: self.author.clone(),
+            title: self.title.clone(),
+            text: self.text.clone(),
+            url: self.url.clone(),
+            published_at: self.published_at,
+            mood: self.mood,
+            topics: self.topics.clone(),
+            why,
+            edited: false,
+        }
+    }
+
+    fn belongs_to(&self, window: Window) -> bool {
+        let recent =
+            window.start.0 - window.length_ms() <= self.published_at.0 && self.published_at < window.end;
+        window.contains(self.published_at) || (window.contains(self.first_ingested) && recent)
+    }
+}
+
+fn engagement(counts: Engagement) -> u64 {
+    let [views, likes, comments, shares] =
+        [counts.views, counts.likes, counts.comments, counts.shares].map(|n| u64::from(n.unwrap_or(0)));
+    100 * likes + 200 * comments + 300 * shares + views
+}
+
+/// Why a candidate is shown or not, for the preview.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Candidate {
+    pub id: String,
+    pub title: String,
+    pub why: Why,
+    /// `shown`, or why not.
+    pub verdict: String,
+}
+
+/// Everything a digest is decided from.
+pub struct Material<'a> {
+    pub route: &'a Route,
+    pub window: Window,
+    pub decided_at: Millis,
+    pub now: &'a Volume,
+    pub before: &'a Volume,
+    /// What the route's last digest showed.
+    pub shown_before: &'a BTreeSet<String>,
+}
+
+/// Decides the digest of a window. `items` are current versions, in any order.
+pub fn decide<'a>(
+    material: &Material<'_>,
+    items: impl Iterator<Item = &'a Known>,
+    choice: &Choice,
+) -> (Digest, Vec<Candidate>) {
+    let route = material.route;
+    let items: Vec<&Known> = items.collect();
+    let mut digest = Digest::skipped(&route.name, material.window, material.decided_at, "empty");
+    let mut scored = score(material, &items);
+    scored.sort_by(|(a, why_a), (b, why_b)| {
+        let rank = |k: &'a Known| (Reverse(k.engagement), Reverse(k.published_at), &k.id);
+        why_b.score.total_cmp(&why_a.score).then_with(|| rank(a).cmp(&rank(b)))
+    });
+    let candidates = choose(material, &scored, choice, &mut digest.items);
+    digest.items_more = (scored.len() - digest.items.len()) as u64;
+    digest.total = standing("", &material.now.total, &material.before.total);
+    (digest.topics, digest.topics_more) =
+        ranked(&material.now.topics, &material.before.topics, route.topics_max);
+    (digest.channels, digest.channels_more) =
+        ranked(&material.now.channels, &material.before.channels, CHANNELS_SHOWN_MAX);
+    name_channels(&mut digest.channels, &items);
+    if digest.total.count > 0 || !scored.is_empty() {
+        digest.skipped = None;
+    }
+    (digest, candidates)
+}
+
+fn score<'a>(material: &Material<'_>, items: &[&'a Known]) -> Vec<(&'a Known, Why)> {
+    let of_window: Vec<&Known> = items
+        .iter()
+        .copied()
+        .filter(|k| k.belongs_to(material.window) && material.route.takes(&k.platform, &k.topics))
+        .collect();
+    let mut by_platform: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for known in &of_window {
+        by_platform.entry(&known.platform).or_default().push(known.engagement);
+    }
+    by_platform.values_mut().for_each(|all| all.sort_unstable());
+    let bursts = bursts(material);
+    let why = |known: &Known| {
+        let mood = known.mood.map_or(0.0, f64::abs);
+        let percentile = percentile(&by_platform[known.platform.as_str()], known.engagement);
+        let mine = known.topics.iter().filter_map(|t| bursts.get(t.as_str()).map(|b| (t, *b)));
+        let burst = mine.max_by(|(a, x), (b, y)| x.total_cmp(y).then_with(|| b.cmp(a)));
+        let burst_share = burst.map_or(0.0, |(_, b)| b);
+        Why {
+            score: rounded(ENGAGEMENT_WEIGHT * percentile + MOOD_WEIGHT * mood + BURST_WEIGHT * burst_share),
+            engagement: known.engagement,
+            engagement_percentile: rounded(percentile),
+            mood: rounded(mood),
+            burst: rounded(burst_share),
+            burst_topic: burst.map(|(topic, _)| topic.clone()),
+        }
+    };
+    of_window.into_iter().map(|known| (known, why(known))).collect()
+}
+
+fn percentile(sorted: &[u64], value: u64) -> f64 {
+    if value == 0 {
+        return 0.0;
+    }
+    let below = sorted.partition_point(|v| *v < value);
+    let equal = sorted.partition_point(|v| *v <= value) - below;
+    (below as f64 + equal as f64 / 2.0) / sorted.len() as f64
+}
+
+fn bursts<'a>(material: &'a Material<'_>) -> BTreeMap<&'a str, f64> {
+    let before = &material.before.topics;
+    let burst = |name: &str, now: &Activity| {
+        let (now, before) = (now.count as f64, before.get(name).map_or(0.0, |a| a.count as f64));
+        ((now - before) / (now + before + BURST_PRIOR)).max(0.0)
+    };
+    material.now.topics.iter().map(|(n, a)| (n.as_str(), burst(n, a))).filter(|(_, b)| *b > 0.0).collect()
+}
+
+/// Four decimals, as they are shown and stored.
+fn rounded(x: f64) -> f64 {
+    (x * 1e4).round() / 1e4
+}
+
+fn choose(
+    material: &Material<'_>,
+    scored: &[(&Known, Why)],
+    choice: &Choice,
+    shown: &mut Vec<Item>,
+) -> Vec<Candidate> {
+    let mut taken = Taken::default();
+    let mut candidates = Vec::with_capacity(scored.len());
+    for (known, why) in scored {
+        let verdict = match taken.refuses(material, choice, known, why) {
+            Some(reason) => reason,
+            None => {
+                taken.take(known);
+                shown.push(known.item(why.clone()));
+                "shown".to_string()
+            }
+        };
+        candidates.push(Candidate {
+            id: known.id.clone(),
+            title: known.title.clone().or_else(|| known.text.clone()).unwrap_or_default(),
+            why: why.clone(),
+            verdict,
+        });
+    }
+    candidates
+}
+
+/// What is shown so far, as far as the rules of the choice ask.
+#[derive(Default)]
+struct Taken {
+    count: usize,
+    of_channel: BTreeMap<(String, String), usize>,
+    /// Sameness -> the id shown.
+    sames: BTreeMap<String, String>,
+}
+
+impl Taken {
+    fn refuses(&self, material: &Material<'_>, choice: &Choice, known: &Known, why: &Why) -> Option<String> {
+        if material.shown_before.contains(&known.id) {
+            return Some("the last digest of this route showed it".to_string());
+        }
+        if why.score < choice.score_min {
+            return Some(format!("score {:.2} is below {:.2}", why.score, choice.score_min));
+        }
+        if let Some(first) = sameness(known).iter().find_map(|s| self.sames.get(s)) {
+            return Some(format!("same link or words as {first}"));
+        }
+        if let Some(of_channel) = channel_key(known).and_then(|key| self.of_channel.get(&key))
+            && *of_channel >= choice.items_per_channel_max
+        {
+            return Some(format!("{of_channel} of its channel are shown already"));
+        }
+        (self.count >= material.route.items_max).then(|| format!("the {} best are shown", self.count))
+    }
+
+    fn take(&mut self, known: &Known) {
+        self.count += 1;
+        if let Some(key) = channel_key(known) {
+            *self.of_channel.entry(key).or_default() += 1;
+        }
+        self.sames.extend(sameness(known).into_iter().map(|same| (same, known.id.clone())));
+    }
+}
+
+fn channel_key(known: &Known) -> Option<(String, String)> {
+    known.channel_id.as_ref().map(|id| (known.platform.clone(), id.clone()))
+}
+
+/// What makes two items the same for a reader: the link, or the words.
+fn sameness(known: &Known) -> Vec<String> {
+    let words = format!("{} {}", known.title.as_deref().unwrap_or(""), known.text.as_deref().unwrap_or(""));
+    let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
+    let mut sames: Vec<String> =
+        known.url.iter().map(|u| format!("url {}", u.trim_end_matches('/'))).collect();
+    if !words.is_empty() {
+        sames.push(format!("words {}", words.join(" ")));
+    }
+    sames
+}
+
+fn standing(name: &str, now: &Activity, before: &Activity) -> Standing {
+    Standing {
+        name: name.to_string(),
+        label: None,
+        count: now.count,
+        previous_count: before.count,
+        mood: now.mood().map(rounded),
+        previous_mood: before.mood().map(rounded),
+    }
+}
+
+/// Cells know channels by id; readers by the name their items carry.
+fn name_channels(channels: &mut [Standing], items: &[&Known]) {
+    for standing in channels {
+        let named = items.iter().filter(|k| {
+            let rest =
+                standing.name.strip_prefix(k.platform.as_str()).and_then(|rest| rest.strip_prefix(':'));
+            rest.is_some() && rest == k.channel_id.as_deref()
+        });
+        let latest = named.max_by_key(|k| (k.published_at, &k.id));
+        standing.label = latest.and_then(|k| k.channel.clone());
+    }
+}
+
+/// The most active first; by name where equally active.
+fn ranked(
+    now: &BTreeMap<String, Activity>,
+    before: &BTreeMap<String, Activity>,
+    max: usize,
+) -> (Vec<Standing>, u64) {
+    let none = Activity::default();
+    let mut all: Vec<Standing> = now
+        .iter()
+        .filter(|(_, a)| a.count > 0)
+        .map(|(n, a)| standing(n, a, before.get(n).unwrap_or(&none)))
+        .collect();
+    all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+    let more = all.len().saturating_sub(max) as u64;
+    all.truncate(max);
+    (all, more)
+}
