@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Environment, Loaded, Mistakes, Overrides, load};
+use crate::discord::command::{DigestCommand, DiscordCommand, OutboxCommand};
 use crate::ingest::command::{self, Target};
 use crate::log::command::TailArgs;
 use crate::ops::client::{Reach, reach};
@@ -18,6 +19,7 @@ use crate::ops::exit::{Exit, Failure};
 use crate::poll::command::SourcesCommand;
 
 pub mod args;
+mod discord;
 mod run;
 mod topics;
 
@@ -92,6 +94,15 @@ enum Command {
     /// The sources that are followed
     #[command(subcommand)]
     Sources(SourcesCommand),
+    /// Digests: preview one, or post it now
+    #[command(subcommand)]
+    Digest(DigestCommand),
+    /// Posts that wait or need a decision
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+    /// Whether Discord can be reached
+    #[command(subcommand)]
+    Discord(DiscordCommand),
     /// Looks at everything that a start needs and says how to mend what is wrong
     Doctor,
     /// The effective configuration
@@ -147,6 +158,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Ingest { file } => ingest(&valid(loaded)?.config, &file),
         Command::Topics(command) => topics::run(&valid(loaded)?.config, command),
         Command::Sources(command) => sources(&valid(loaded)?.config, command),
+        Command::Digest(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
+        Command::Outbox(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
+        Command::Discord(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Doctor => {
             let findings = examine(&loaded);
             let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();

@@ -5,6 +5,8 @@
 //! the other way round: first what takes input, then the workers, which commit what
 //! they have read.
 
+pub mod discord;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +38,7 @@ pub struct Parts {
     workers: Thread,
     others: Vec<Thread>,
     stop_workers: Arc<AtomicBool>,
+    stop_consumers: Arc<AtomicBool>,
 }
 
 /// How often the log's own upkeep runs where the backend has none.
@@ -128,19 +131,27 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     if node.roles.contains(&Role::Poll) {
         others.push(poll_sources(node, &log, runtime)?);
     }
-    let routers = vec![
+    let stop_consumers = Arc::new(AtomicBool::new(false));
+    let mut routers = Vec::new();
+    if node.roles.contains(&Role::Deliver) {
+        let (threads, router) = discord::start(node, &log, &stop_consumers)?;
+        others.extend(threads);
+        routers.push(router);
+    }
+    routers.extend([
         ingest::api::routes(ingest),
         volume::api::routes(view),
         log::api::routes(log),
         poll::api::routes(),
-    ];
-    Ok(Parts { routers, workers, others, stop_workers })
+    ]);
+    Ok(Parts { routers, workers, others, stop_workers, stop_consumers })
 }
 
 impl Parts {
     /// Stops the parts after shutdown was triggered, and says why they ended.
     pub fn stop(self) -> Result<(), Failure> {
         self.stop_workers.store(true, Ordering::SeqCst);
+        self.stop_consumers.store(true, Ordering::SeqCst);
         let mut result = join(self.workers);
         for other in self.others {
             result = result.and(join(other));

@@ -110,6 +110,10 @@ impl Client {
         Ok(Self { base, token, http, runtime })
     }
 
+    pub fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
     pub fn base(&self) -> &Url {
         &self.base
     }

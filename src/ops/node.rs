@@ -12,6 +12,8 @@ use crate::ops::shutdown::Shutdown;
 pub enum Role {
     /// Follows the sources
     Poll,
+    /// Decides digests and posts them to Discord
+    Deliver,
     /// HTTP: ingest and queries
     Serve,
 }

@@ -1,0 +1,38 @@
+//! `tidings digest|outbox|discord`: on the folder, or through whoever holds it.
+
+use std::process::ExitCode;
+
+use super::print;
+use crate::config::Config;
+use crate::discord::command::{CommandError, Context, Outcome, Place, Remote};
+use crate::ops::client::{Reach, reach};
+use crate::ops::exit::{Exit, Failure};
+use crate::run::{discord, failure, open_log};
+
+pub(super) fn run(
+    config: &Config,
+    command: impl AsyncFnOnce(&Context) -> Result<Outcome, CommandError>,
+) -> Result<ExitCode, Failure> {
+    let reach = reach(config)?;
+    let place = match &reach {
+        Reach::Folder(folder) => Place::Log(open_log(config, folder.path())?),
+        Reach::Server(client) => Place::Process(Remote {
+            base: client.base().to_string(),
+            token: client.token().map(|t| crate::discord::Secret::new(t.expose())),
+        }),
+    };
+    let context = Context {
+        settings: config.discord.clone(),
+        access: discord::access(config),
+        routes: discord::routes(config)?,
+        place,
+    };
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    let outcome = runtime.block_on(command(&context)).map_err(|error| match error {
+        CommandError::Log(error) => failure(&error),
+        error => Failure::new(Exit::Negative, error.to_string()),
+    })?;
+    print(&outcome.text)?;
+    Ok(if outcome.negative { Exit::Negative } else { Exit::Ok }.into())
+}

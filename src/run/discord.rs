@@ -1,0 +1,110 @@
+//! Starts the Discord side: the digester, the deliverer, and what follows both for HTTP.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+
+use super::{Thread, failure, spawn};
+use crate::config::Config;
+use crate::discord::{self, Access, api, deliver::Deliverer, digester::Digester, health, routes};
+use crate::log::{Log, LogError};
+use crate::ops::exit::{Exit, Failure};
+use crate::ops::health::{Component, Status};
+use crate::ops::node::Node;
+
+/// Questions to the digester that wait for an answer.
+const ASKS_MAX: usize = 16;
+
+/// Secrets and switches, from the configuration.
+pub fn access(config: &Config) -> Access {
+    let secret = |s: &Option<crate::config::Secret>| s.as_ref().map(|s| discord::Secret::new(s.expose()));
+    Access {
+        webhook: secret(&config.discord_access.webhook_url),
+        private_webhook: secret(&config.discord_access.private_webhook),
+        bot_token: secret(&config.discord_access.bot_token),
+        publishing: !config.features.discord_publishing.is_off(),
+        dry_run: config.discord_access.dry_run,
+    }
+}
+
+/// The routes of routes.toml.
+pub fn routes(config: &Config) -> Result<Vec<routes::Route>, Failure> {
+    let tables = config.route.iter().cloned().map(toml::Value::Table).collect();
+    let file = toml::Table::from_iter([("route".to_string(), toml::Value::Array(tables))]);
+    routes::parse(&file.to_string(), &config.discord.route).map_err(|e| Failure::new(Exit::Usage, e.to_string()))
+}
+
+/// Starts the threads; the router answers for them.
+pub(super) fn start(
+    node: &Node,
+    log: &Arc<dyn Log>,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Vec<Thread>, Router), Failure> {
+    let config = &node.config;
+    let (settings, routes, access) = (config.discord.clone(), routes(config)?, access(config));
+    let health = Arc::new(health::Health::default());
+    let (asks, mut asked) = tokio::sync::mpsc::channel(ASKS_MAX);
+    let mut follower = api::Follower::open(log.as_ref(), settings.outbox_keys_max).map_err(|e| failure(&e))?;
+    let view = follower.view();
+    let digester = {
+        let (log, stop, health) = (Arc::clone(log), Arc::clone(stop), Arc::clone(&health));
+        let (settings, routes) = (settings.clone(), routes.clone());
+        guarded(node, "digest", Arc::clone(&health), move || {
+            let mut digester = Digester::open(log.as_ref(), settings, routes, health, false)?;
+            Ok(digester.run(&mut asked, &stop)?)
+        })?
+    };
+    let deliverer = {
+        let (log, stop, health) = (Arc::clone(log), Arc::clone(stop), Arc::clone(&health));
+        guarded(node, "deliver", Arc::clone(&health), move || {
+            let mut deliverer = Deliverer::open(log.as_ref(), settings, &access, routes, health)?;
+            Ok(deliverer.run(&stop)?)
+        })?
+    };
+    let following = {
+        let stop = Arc::clone(stop);
+        spawn("outbox-view", move || follower.run(&stop))?
+    };
+    let shown = Arc::clone(&health);
+    node.health.component("discord", move || component(&shown));
+    let router = api::router(api::Api { view, log: Arc::clone(log), health, asks: Some(asks) });
+    Ok((vec![digester, deliverer, following], router))
+}
+
+/// A thread whose end by an error ends the process, which starts again from the
+/// last commit.
+fn guarded(
+    node: &Node,
+    name: &'static str,
+    health: Arc<health::Health>,
+    run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> Result<Thread, Failure> {
+    let shutdown = node.shutdown.clone();
+    spawn(name, move || {
+        run().map_err(|error| {
+            health.stopped(name, &error.to_string());
+            shutdown.trigger();
+            match error.downcast::<LogError>() {
+                Ok(error) => error,
+                Err(error) => LogError::Fatal(format!("{name} failed: {error:#}")),
+            }
+        })
+    })
+}
+
+fn component(health: &health::Health) -> Component {
+    let report = health.report(discord::wall_clock_ms());
+    let status = match report.status {
+        health::Status::Ok => Status::Ok,
+        health::Status::Degraded => Status::Degraded,
+        health::Status::Disabled => Status::Disabled,
+        health::Status::Down => Status::Down,
+    };
+    let details = serde_json::to_value(&report).unwrap_or_default();
+    let mut component = Component::ok("discord");
+    for reason in &report.reasons {
+        component = component.because(status, format!("{}: {}", reason.reason, reason.detail));
+    }
+    component.details(details)
+}

@@ -1,0 +1,158 @@
+//! The whole line with the real program: a feed served here is polled, understood,
+//! counted, and told to a local Discord, once; what is shown at the end is what the
+//! feed said.
+
+#[path = "support/discord_server.rs"]
+mod server;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use server::{Conduct, DiscordServer};
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Serves one document to every request.
+fn serve_feed(body: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/feed.xml", listener.local_addr().expect("bound"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            // One read takes a request without a body whole.
+            let _ = stream.read(&mut [0; 8192]);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/rss+xml\r\nConnection: close";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    url
+}
+
+fn feed() -> String {
+    let now = jiff::Timestamp::now();
+    let item = |n: i64, title: &str, text: &str| {
+        let at = now - jiff::SignedDuration::from_mins(n);
+        let date = jiff::fmt::rfc2822::to_string(&at.to_zoned(jiff::tz::TimeZone::UTC)).expect("a date");
+        format!(
+            "<item><guid>item-{n}</guid><title>{title}</title><link>https://news.example/{n}</link>\
+             <description><![CDATA[{text}]]></description><pubDate>{date}</pubDate></item>"
+        )
+    };
+    format!(
+        "<?xml version=\"1.0\"?><rss version=\"2.0\"><channel><title>Example News</title>\
+         <link>https://news.example</link><description>d</description>{}{}{}</channel></rss>",
+        item(3, "A wonderful day for football", "<p>The team <b>loves</b> its great new stadium.</p>"),
+        item(2, "Markets fall", "<p>A terrible, awful day for the economy &amp; everyone. @everyone</p>"),
+        item(1, "Software release", "<p>New software for the climate was published.</p>"),
+    )
+}
+
+struct Program {
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl Program {
+    fn start(feed: &str, discord: &DiscordServer) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = folder.path().join("config");
+        std::fs::create_dir(&config).expect("can be made");
+        let sources = format!(
+            "[[source]]\ntype = \"feed\"\nname = \"example\"\nplatform = \"rss\"\nurl = \"{feed}\"\nbackfill = \"last:10\"\n"
+        );
+        std::fs::write(config.join("sources.toml"), sources).expect("can be written");
+        let child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .env_clear()
+            .args(["run", "--no-env-file", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(folder.path())
+            .args(["--set", "poll.allow_private_addresses=true"])
+            .args(["--set", &format!("discord.api_base={}", discord.base())])
+            .env("DISCORD_WEBHOOK_URL", discord.webhook_url())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("starts");
+        Self { folder, child }
+    }
+
+    /// Runs a command against the running process, as its user would.
+    fn command(&self, args: &[&str]) -> (bool, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .env_clear()
+            .args(args)
+            .args(["--no-env-file", "--data-dir"])
+            .arg(self.folder.path())
+            .output()
+            .expect("runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), text)
+    }
+
+    fn get(&self, path: &str) -> Result<Value, String> {
+        let base = std::fs::read_to_string(self.folder.path().join("address")).map_err(|e| e.to_string())?;
+        let url = format!("{}{path}", base.trim().trim_end_matches('/'));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("starts");
+        runtime.block_on(async {
+            let answer = reqwest::get(url).await.map_err(|e| e.to_string())?;
+            answer.error_for_status().map_err(|e| e.to_string())?.json().await.map_err(|e| e.to_string())
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `found` gives something; says what was last seen when it never does.
+fn eventually<T>(what: &str, mut found: impl FnMut() -> Result<T, String>) -> T {
+    let until = Instant::now() + WITHIN;
+    loop {
+        match found() {
+            Ok(value) => return value,
+            Err(last) => assert!(Instant::now() < until, "{what} did not happen: {last}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_feed_becomes_counts_and_one_digest() {
+    let discord = DiscordServer::start(Conduct::default(), 1);
+    let program = Program::start(&serve_feed(feed()), &discord);
+    eventually("readiness", || program.get("/readyz"));
+    let cells = eventually("counting", || {
+        let volume = program.get("/v1/volume?window=1d&by=platform")?;
+        let count: i64 = volume["cells"].as_array().into_iter().flatten().filter_map(|c| c["count"].as_i64()).sum();
+        if count == 3 { Ok(volume) } else { Err(volume.to_string()) }
+    });
+    assert_eq!(cells["cells"][0]["platform"], "rss");
+
+    let (good, tail) = program.command(&["topics", "tail", "content.enriched", "--json"]);
+    assert!(good, "{tail}");
+    let lines: Vec<Value> = tail.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    assert_eq!(lines.len(), 3, "{tail}");
+    let texts: Vec<&str> = lines.iter().filter_map(|l| l["value"]["content"]["text"].as_str()).collect();
+    assert!(texts.contains(&"The team loves its great new stadium."), "markup is removed: {texts:?}");
+
+    let (good, sent) = program.command(&["digest", "send"]);
+    assert!(good, "{sent}");
+    eventually("the post", || match discord.messages().len() {
+        1 => Ok(()),
+        n => Err(format!("{n} messages; health: {:?}", program.get("/health/discord"))),
+    });
+    let message = serde_json::to_string(&discord.messages()[0].body).expect("JSON");
+    assert!(message.contains("football"), "{message}");
+    assert!(!message.contains("@everyone"), "nothing pings: {message}");
+    discord.assert_no_violations();
+    assert_eq!(discord.messages().len(), 1, "one post for one digest");
+
+    let (good, sources) = program.command(&["sources", "list"]);
+    assert!(good && sources.contains("example"), "{sources}");
+}
