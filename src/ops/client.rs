@@ -134,12 +134,12 @@ impl Client {
         let request = self.authorised(self.http.get(url.clone()).timeout(STREAM_TIMEOUT));
         let unreachable =
             |error: reqwest::Error| ClientError::Unreachable { url: url.clone(), reason: innermost(&error) };
-        let response = self.runtime.block_on(request.send()).map_err(unreachable)?;
+        let response = self.runtime.block_on(async { request.send().await }).map_err(unreachable)?;
         if response.status().is_success() {
             return Ok(BodyReader { runtime: &self.runtime, response, left: Vec::new().into() });
         }
         let status = response.status();
-        let body = self.runtime.block_on(response.bytes()).map_err(unreachable)?;
+        let body = self.runtime.block_on(async { response.bytes().await }).map_err(unreachable)?;
         Err(match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => ClientError::Refused(problem),
             Err(_) => ClientError::Unexpected { url, reason: status.to_string() },
@@ -207,7 +207,7 @@ pub struct BodyReader<'a> {
 impl std::io::Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         while self.left.is_empty() {
-            match self.runtime.block_on(self.response.chunk()).map_err(std::io::Error::other)? {
+            match self.runtime.block_on(async { self.response.chunk().await }).map_err(std::io::Error::other)? {
                 Some(chunk) => self.left = chunk,
                 None => return Ok(0),
             }
