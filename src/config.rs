@@ -68,6 +68,9 @@ pub struct Config {
     pub poll: crate::poll::Settings,
     /// The sources, `[[source]]` of sources.toml.
     pub source: Vec<toml::Table>,
+    pub discord: crate::discord::Settings,
+    /// Where digests go, `[[route]]` of routes.toml.
+    pub route: Vec<toml::Table>,
 }
 
 impl std::fmt::Debug for Config {
@@ -90,6 +93,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("default.toml", include_str!("../config/default.toml")),
     ("topics.toml", include_str!("../config/topics.toml")),
     ("sources.toml", include_str!("../config/sources.toml")),
+    ("routes.toml", include_str!("../config/routes.toml")),
 ];
 
 /// Files of the overlay directory besides tidings.toml: each takes the place of a
