@@ -25,13 +25,12 @@ pub mod metrics;
 pub mod outbox;
 pub mod routes;
 pub mod schedule;
-pub mod secret;
 pub mod targets;
 pub mod transport;
 
 use serde::Deserialize;
 
-pub use secret::Secret;
+pub use crate::config::Secret;
 
 /// `[discord]` of the settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -83,10 +82,10 @@ pub struct Access {
     pub dry_run: bool,
 }
 
-/// The pipeline clock and the wall clock, stamped in one place per process.
+/// Now, for what the world outside needs: limits, ages, answers. The digester knows
+/// the pipeline clock only.
 pub fn wall_clock_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    crate::run::now_ms()
 }
 
 #[cfg(test)]

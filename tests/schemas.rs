@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use dataflows::event::{ContentEvent, Enriched};
 use schemars::schema_for;
+use tidings::discord::digest::Digest;
+use tidings::discord::outbox::{OutboxRecord, SentRecord};
 use tidings::log::cluster::{Heartbeat, Highest};
 use tidings::log::command::{RecordLine, TopicLine};
 
@@ -18,6 +20,9 @@ fn schemas() -> BTreeMap<&'static str, schemars::Schema> {
         ("content.enriched", schema_for!(Enriched)),
         ("control.cluster.heartbeat", schema_for!(Heartbeat)),
         ("control.cluster.committers", schema_for!(Highest)),
+        ("digests", schema_for!(Digest)),
+        ("discord.outbox", schema_for!(OutboxRecord)),
+        ("discord.sent", schema_for!(SentRecord)),
         ("topics.list", schema_for!(TopicLine)),
         ("topics.tail", schema_for!(RecordLine)),
     ]

@@ -63,8 +63,9 @@ struct Cell {
     count: u64,
     #[serde(default)]
     scored: u64,
+    /// In 1e-4, exact.
     #[serde(default)]
-    compound_mean: Option<f64>,
+    compound_sum: i64,
 }
 
 /// Which dimensions a cell is about.
@@ -142,8 +143,7 @@ impl Activities {
         if cell.start < oldest || (by_channel && length == MINUTE_MS) {
             return true;
         }
-        let compound_e4 = (cell.compound_mean.unwrap_or(0.0) * cell.scored as f64 * 1e4).round() as i64;
-        let activity = Activity { count: cell.count, scored: cell.scored, compound_e4 };
+        let activity = Activity { count: cell.count, scored: cell.scored, compound_e4: cell.compound_sum };
         let entry = Entry { by, platform: cell.platform, topic: cell.topic, channel: cell.channel, activity };
         let place = (length, cell.start);
         self.cells.entry(place).or_default().insert(stored.key.clone(), entry);

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State as Extract};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
@@ -23,10 +22,10 @@ use dataflows::time::Millis;
 use super::deliver::{ranges, reached, record};
 use super::digest::Digest;
 use super::digester::{Ask, Preview};
-use super::health::{Health, Report};
 use super::message::{Message, footer};
 use super::outbox::{Entry, Outbox, OutboxRecord, Resolution, Resolve, State};
 use crate::log::{Log, LogError, Reader};
+use crate::ops::http::Problem;
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 200;
@@ -36,6 +35,8 @@ const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const IDLE_WAIT: Duration = Duration::from_millis(250);
 /// How long an answer waits for what it asked for.
 const ASK_WAIT: Duration = Duration::from_secs(20);
+/// Seconds after which a question that found nobody may be asked again.
+const RETRY_AFTER_S: u64 = 5;
 const RESOLVE_WAIT: Duration = Duration::from_secs(3);
 const RESOLVE_LOOK: Duration = Duration::from_millis(50);
 
@@ -231,7 +232,6 @@ impl Follower {
 pub struct Api {
     pub view: Arc<Mutex<View>>,
     pub log: Arc<dyn Log>,
-    pub health: Arc<Health>,
     /// To the digester, where it runs in this process.
     pub asks: Option<tokio::sync::mpsc::Sender<Ask>>,
 }
@@ -244,24 +244,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/digests/send", post(send))
         .route("/v1/outbox", get(outbox))
         .route("/v1/outbox/{key}/resolve", post(resolve))
-        .route("/health/discord", get(health))
         .with_state(api)
-}
-
-/// An error as RFC 9457 writes it.
-#[derive(Debug)]
-struct Problem(StatusCode, String);
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = serde_json::json!({
-            "type": "about:blank",
-            "title": self.0.canonical_reason().unwrap_or("Error"),
-            "status": self.0.as_u16(),
-            "detail": self.1,
-        });
-        (self.0, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
-    }
 }
 
 async fn digests(Extract(api): Extract<Api>, Query(page): Query<Page>) -> Json<Listed<Digest>> {
@@ -270,10 +253,6 @@ async fn digests(Extract(api): Extract<Api>, Query(page): Query<Page>) -> Json<L
 
 async fn outbox(Extract(api): Extract<Api>, Query(page): Query<Page>) -> Json<Listed<OutboxItem>> {
     Json(api.view.lock().outbox(&page))
-}
-
-async fn health(Extract(api): Extract<Api>) -> Json<Report> {
-    Json(api.health.report(super::wall_clock_ms()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -297,14 +276,14 @@ async fn send(Extract(api): Extract<Api>, Query(of): Query<OfRoute>) -> Result<J
 type Answer = tokio::sync::oneshot::Sender<Result<Vec<Preview>, String>>;
 
 async fn ask(api: &Api, make: impl FnOnce(Answer) -> Ask) -> Result<Vec<Preview>, Problem> {
-    let unavailable = |text: &str| Problem(StatusCode::SERVICE_UNAVAILABLE, text.to_string());
+    let unavailable = |text: &str| Problem::unavailable(text, RETRY_AFTER_S);
     let asks = api.asks.as_ref().ok_or_else(|| unavailable("digests are not decided in this process"))?;
     let (answer, answered) = tokio::sync::oneshot::channel();
     asks.try_send(make(answer))
         .map_err(|_| unavailable("too many questions wait, or the digester stopped"))?;
     match tokio::time::timeout(ASK_WAIT, answered).await {
         Ok(Ok(Ok(previews))) => Ok(previews),
-        Ok(Ok(Err(why))) => Err(Problem(StatusCode::BAD_REQUEST, why)),
+        Ok(Ok(Err(why))) => Err(Problem::bad_request(why)),
         Ok(Err(_)) => Err(unavailable("the digester stopped")),
         Err(_) => Err(unavailable("the digester is busy; it may still do what was asked")),
     }
@@ -327,14 +306,14 @@ async fn resolve(
         .view
         .lock()
         .item(&key)
-        .ok_or_else(|| Problem(StatusCode::NOT_FOUND, format!("no post has the key {key:?}")))?;
-    api.view.lock().check(&resolve).map_err(|why| Problem(StatusCode::CONFLICT, why))?;
+        .ok_or_else(|| Problem::not_found(format!("no post has the key {key:?}")))?;
+    api.view.lock().check(&resolve).map_err(|why| Problem::new(StatusCode::CONFLICT, why))?;
     let log = api.log.clone();
     let appended = tokio::task::spawn_blocking(move || append_resolve(log.as_ref(), &resolve)).await;
     match appended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(Problem(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
-        Err(_) => return Err(Problem(StatusCode::INTERNAL_SERVER_ERROR, "the request failed".to_string())),
+        Ok(Err(error)) => return Err(Problem::unavailable(error.to_string(), RETRY_AFTER_S)),
+        Err(_) => return Err(Problem::internal("the request failed")),
     }
     let settled = async {
         loop {

@@ -18,10 +18,9 @@ use super::health::Health;
 use super::message::{check, preview, short_key, test_message};
 use super::outbox::{Resolution, Resolve, State, Work};
 use super::routes::Route;
-use super::secret::Secret;
 use super::targets::{Suppression, Targets};
 use super::transport::{Reply, Transport, TransportError};
-use super::{Access, Settings};
+use super::{Access, Secret, Settings};
 use crate::log::{Log, LogError};
 
 /// Rows of `outbox list` asked for at once.

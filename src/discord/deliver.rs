@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dataflows::record::{Positions, Record, TopicPartition, topic};
+use dataflows::faults::{self, Fault};
+use dataflows::record::{Positions, Record, Stored, TopicPartition, topic};
 use dataflows::time::Millis;
-use serde_json::json;
 
 use super::health::Health;
 use super::limits::Limits;
@@ -163,7 +163,7 @@ impl Deliverer {
             if let Err(error) = self.outbox.apply(&stored) {
                 tracing::warn!(%error, partition = place.0, offset = place.1, "an outbox record is unreadable");
                 metrics::POSTS.with_label_values(&["dropped", "unreadable"]).inc();
-                letters.push(dead_letter(place, &error.to_string(), &stored.key, &stored.value));
+                letters.push(dead_letter(&stored, &error.to_string()));
             }
         }
         Ok(letters)
@@ -251,7 +251,7 @@ impl Deliverer {
             reason = retired.reason,
             "a webhook is gone and is not used again"
         );
-        let stored = dataflows::record::Stored {
+        let stored = Stored {
             topic: topic::SENT.into(),
             partition: 0,
             offset: 0,
@@ -358,16 +358,6 @@ fn sent_record(sent: &Sent) -> Record {
 }
 
 /// A message that Discord or we refuse, with the reason; found again by its place.
-fn dead_letter(place: (u32, u64), reason: &str, key: &[u8], value: &Option<Vec<u8>>) -> Record {
-    let origin = format!("{}+{}+{}", topic::OUTBOX, place.0, place.1);
-    let letter = json!({
-        "stage": "deliver",
-        "reason": reason,
-        "topic": topic::OUTBOX,
-        "partition": place.0,
-        "offset": place.1,
-        "key": String::from_utf8_lossy(key),
-        "value": value.as_ref().map(|v| String::from_utf8_lossy(v).into_owned()),
-    });
-    record(topic::DEAD_LETTERS, origin.into_bytes(), letter.to_string().into_bytes(), super::wall_clock_ms())
+fn dead_letter(stored: &Stored, why: &str) -> Record {
+    faults::dead_letter("deliver", stored, &Fault::new(faults::Reason::Invalid, why))
 }

@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use dataflows::event::Enriched;
 use dataflows::record::{Positions, Record, Stored, TopicPartition, topic};
-use dataflows::time::{HOUR_MS, MINUTE_MS, Millis};
+use dataflows::time::{HOUR_MS, Millis};
+
+use tokio::sync::mpsc::Receiver;
 
 use self::posted::Posted;
 use self::store::Items;
@@ -31,15 +33,19 @@ use super::activity::Activities;
 use super::deliver::{ranges, reached, record};
 use super::digest::{Candidate, Digest, Known, Material, decide};
 use super::health::Health;
-use super::message::{Message, of_digest};
+use super::message::of_digest;
 use super::metrics;
 use super::outbox::{OutboxRecord, Outgoing};
 use super::routes::Route;
 use super::schedule::Window;
 use crate::log::{Committer, Log, LogError, Reader, Transaction};
 
+mod ask;
 pub mod posted;
+mod rebuild;
 pub mod store;
+
+pub use ask::{Ask, Preview};
 
 /// Name of the committer and of the group of its positions.
 pub const GROUP: &str = "digest";
@@ -59,22 +65,6 @@ pub enum DigestError {
     /// The caller asked for what there is not.
     #[error("{0}")]
     Refused(String),
-}
-
-/// What a person asks for.
-pub enum Ask {
-    Preview { route: Option<String>, answer: tokio::sync::oneshot::Sender<Result<Vec<Preview>, String>> },
-    Send { route: Option<String>, answer: tokio::sync::oneshot::Sender<Result<Vec<Preview>, String>> },
-}
-
-/// The digest as it would be posted now, and why each candidate is in or out.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-pub struct Preview {
-    pub digest: Digest,
-    pub message: Message,
-    pub candidates: Vec<Candidate>,
-    /// Whether it was written to the outbox.
-    pub sent: bool,
 }
 
 /// What the digester remembers of each route.
@@ -122,7 +112,7 @@ impl Digester {
             .into_iter()
             .map(|route| RouteState { route: Arc::new(route), last_end: None, shown: BTreeSet::new() })
             .collect();
-        let (starts, ends) = start_positions(log, lookback_ms)?;
+        let (starts, ends) = rebuild::start_positions(log, lookback_ms)?;
         let mut digester = Self {
             routes: route_states,
             committer,
@@ -146,14 +136,10 @@ impl Digester {
     }
 
     /// Decides and writes until asked to stop, and answers what is asked.
-    pub fn run(
-        &mut self,
-        asks: &mut tokio::sync::mpsc::Receiver<Ask>,
-        stop: &AtomicBool,
-    ) -> Result<(), DigestError> {
+    pub fn run(&mut self, asked: &mut Receiver<Ask>, stop: &AtomicBool) -> Result<(), DigestError> {
         while !stop.load(Ordering::Relaxed) {
             self.step(IDLE_WAIT)?;
-            while let Ok(ask) = asks.try_recv() {
+            while let Ok(ask) = asked.try_recv() {
                 self.answer(ask)?;
             }
         }
@@ -176,69 +162,6 @@ impl Digester {
 
     pub fn clock(&self) -> Millis {
         self.clock
-    }
-
-    fn answer(&mut self, ask: Ask) -> Result<(), DigestError> {
-        match ask {
-            Ask::Preview { route, answer } => {
-                let _ = answer.send(self.preview(route.as_deref()).map_err(|e| e.to_string()));
-            }
-            Ask::Send { route, answer } => match self.send_now(route.as_deref()) {
-                Ok(previews) => {
-                    let _ = answer.send(Ok(previews));
-                }
-                Err(DigestError::Refused(why)) => {
-                    let _ = answer.send(Err(why));
-                }
-                Err(error) => {
-                    let _ = answer.send(Err(error.to_string()));
-                    return Err(error);
-                }
-            },
-        }
-        Ok(())
-    }
-
-    /// What would be posted now: since the last scheduled time, or for the last whole
-    /// window where that was just now.
-    pub fn preview(&self, route: Option<&str>) -> Result<Vec<Preview>, DigestError> {
-        let chosen: Vec<&RouteState> =
-            self.routes.iter().filter(|r| route.is_none_or(|name| name == r.route.name)).collect();
-        if chosen.is_empty() {
-            let known: Vec<&str> = self.routes.iter().map(|r| r.route.name.as_str()).collect();
-            return Err(DigestError::Refused(format!("no such route; there are: {}", known.join(", "))));
-        }
-        if self.since.is_none() {
-            return Err(DigestError::Refused("nothing was ingested yet".to_string()));
-        }
-        Ok(chosen.into_iter().filter_map(|state| self.preview_of(state)).collect())
-    }
-
-    fn preview_of(&self, state: &RouteState) -> Option<Preview> {
-        let route = &state.route;
-        let last = route.last_fire(self.clock)?;
-        // A minute that is not over is part of it: the end is the next full minute.
-        let end = Millis(Millis(self.clock.0).floor(MINUTE_MS).0 + MINUTE_MS);
-        let window = Window { start: route.last_fire(Millis(last.0 - 1))?, end };
-        let none = BTreeSet::new();
-        let (mut digest, candidates) = self.decide_for(route, window, &none);
-        digest.manual = true;
-        let message = of_digest(&digest, &route.zone);
-        Some(Preview { digest, message, candidates, sent: false })
-    }
-
-    /// Writes the digest of now, whatever the schedule says, and leaves the schedule as it is.
-    pub fn send_now(&mut self, route: Option<&str>) -> Result<Vec<Preview>, DigestError> {
-        let mut previews = self.preview(route)?;
-        let fresh: Vec<Digest> =
-            previews.iter().map(|p| p.digest.clone()).filter(|d| !self.posted.knows(&d.key)).collect();
-        for preview in &mut previews {
-            preview.sent = preview.digest.skipped.is_none();
-        }
-        if !fresh.is_empty() {
-            self.commit(&fresh)?;
-        }
-        Ok(previews)
     }
 
     fn decide_for(
@@ -456,45 +379,4 @@ fn commit(committer: &mut dyn Committer, transaction: &Transaction) -> Result<()
             result => return result,
         }
     }
-}
-
-/// Where to start reading so that the lookback is in memory, and the ends as of now.
-fn start_positions(log: &dyn Log, lookback_ms: i64) -> Result<(Positions, Positions), LogError> {
-    let committed = log.committed(GROUP)?;
-    let mut starts = Positions::new();
-    let mut ends = Positions::new();
-    let mut latest = i64::MIN;
-    for name in [topic::CLOCK, topic::ENRICHED, topic::VOLUME] {
-        let (first, end) = ranges(log, name)?;
-        for (place, end) in &end {
-            if first.get(place) != Some(end) {
-                latest = latest.max(last_timestamp(log, place, *end)?);
-            }
-        }
-        starts.extend(first);
-        ends.extend(end);
-    }
-    for (place, start) in &mut starts {
-        let recent = log.position_at(place, latest.saturating_sub(lookback_ms))?;
-        // Not after the committed position: a change that waited is read again.
-        let committed = committed.get(place).copied().unwrap_or(recent);
-        *start = (*start).max(recent.min(committed));
-    }
-    Ok((starts, ends))
-}
-
-/// The timestamp of the last record of a partition that is not empty, by bisection.
-fn last_timestamp(log: &dyn Log, place: &TopicPartition, end: u64) -> Result<i64, LogError> {
-    // The year 2262: far beyond any timestamp, and no sum of two overflows.
-    const LATEST_MS: i64 = 9_214_646_400_000;
-    let (mut at, mut after) = (0, LATEST_MS);
-    while at + 1 < after {
-        let middle = at + (after - at) / 2;
-        if log.position_at(place, middle)? < end {
-            at = middle;
-        } else {
-            after = middle;
-        }
-    }
-    Ok(at)
 }

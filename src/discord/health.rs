@@ -6,28 +6,20 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use dataflows::time::Millis;
 
 use super::outbox::State;
 use super::routes::Route;
 use super::targets::Targets;
+use crate::ops::health::Component;
+pub use crate::ops::health::Status;
 
 /// Age of the oldest waiting post from which delivery counts as stuck.
 const OLDEST_DEGRADED_MS: i64 = 300_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    Ok,
-    /// On purpose: nothing is posted.
-    Disabled,
-    Degraded,
-    Down,
-}
-
-/// The body of `/health/discord`.
+/// What `/health/discord` gives as details.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     pub status: Status,
@@ -130,6 +122,14 @@ impl Health {
     /// A worker ended with an error and does not come back by itself.
     pub fn stopped(&self, worker: &str, why: &str) {
         self.0.lock().stopped.push(reason(&format!("{worker}_stopped"), why));
+    }
+
+    /// The component of `/health`.
+    pub fn component(&self, now: i64) -> Component {
+        let report = self.report(now);
+        let details = serde_json::to_value(&report).expect("a report is plain data");
+        let texts = report.reasons.iter().map(|r| format!("{}: {}", r.reason, r.detail)).collect();
+        Component { name: "discord".to_string(), status: report.status, reasons: texts, details }
     }
 
     /// How things are at `now` of the wall clock.

@@ -2,85 +2,48 @@
 
 use std::sync::LazyLock;
 
-use prometheus::core::Collector;
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::ops::metrics::registry;
+use crate::ops::metrics::{counter, counter_vec, gauge, int_gauge, int_gauge_vec};
 
-fn register<M: Collector + Clone + 'static>(metric: M) -> M {
-    registry().register(Box::new(metric.clone())).expect("a metric is declared once, with a valid name");
-    metric
-}
-
-fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    register(IntCounterVec::new(Opts::new(name, help), labels).expect("a valid name"))
-}
-
-/// Outcome: sent, edited, suppressed, retired, dropped, uncertain, settled, retried.
+/// Outcome: sent, edited, retried, uncertain, settled, suppressed, retired, dropped.
 pub static POSTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    counters(
-        "tidings_discord_posts_total",
-        "Posts and edits by what became of them, and why.",
-        &["outcome", "reason"],
-    )
+    let help = "Posts and edits by what became of them, and why.";
+    counter_vec("tidings_discord_posts_total", help, &["outcome", "reason"])
 });
 
-pub static OUTBOX_DEPTH: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    let opts = Opts::new("tidings_outbox_depth", "Outbox keys by state.");
-    register(IntGaugeVec::new(opts, &["state"]).expect("a valid name"))
-});
+pub static OUTBOX_DEPTH: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| int_gauge_vec("tidings_outbox_depth", "Outbox keys by state.", &["state"]));
 
 pub static OUTBOX_OLDEST: LazyLock<Gauge> = LazyLock::new(|| {
-    register(
-        Gauge::new("tidings_outbox_oldest_seconds", "Age of the oldest post that waits; 0 when none does.")
-            .expect("a valid name"),
-    )
+    gauge("tidings_outbox_oldest_seconds", "Age of the oldest post that waits; 0 when none does.")
 });
 
 /// Outcome: posted, skipped, amended.
 pub static DIGESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    counters("tidings_digests_total", "Digests decided, and why some are not posted.", &["outcome", "reason"])
+    let help = "Digests decided, and why some are not posted.";
+    counter_vec("tidings_digests_total", help, &["outcome", "reason"])
 });
 
 pub static DIGEST_MEMORY: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    let opts = Opts::new("tidings_digest_memory_entries", "What the digester holds in memory, by kind.");
-    register(IntGaugeVec::new(opts, &["kind"]).expect("a valid name"))
+    int_gauge_vec("tidings_digest_memory_entries", "What the digester holds in memory, by kind.", &["kind"])
 });
 
 pub static DIGEST_FORGOTTEN: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    counters(
-        "tidings_digest_forgotten_total",
-        "What left the digester's memory before its time, by kind and reason.",
-        &["kind", "reason"],
-    )
+    let help = "What left the digester's memory before its time, by kind and reason.";
+    counter_vec("tidings_digest_forgotten_total", help, &["kind", "reason"])
 });
 
 pub static RATELIMIT_WAIT: LazyLock<Gauge> = LazyLock::new(|| {
-    register(
-        Gauge::new(
-            "tidings_discord_ratelimit_wait_seconds",
-            "How long the next request must wait for a limit.",
-        )
-        .expect("a valid name"),
-    )
+    gauge("tidings_discord_ratelimit_wait_seconds", "How long until the next request that waits may be made.")
 });
 
 pub static INVALID_REQUESTS: LazyLock<IntCounter> = LazyLock::new(|| {
-    register(
-        IntCounter::new(
-            "tidings_discord_invalid_requests_total",
-            "Answers 401, 403 and 429, of which Discord tolerates 10 000 in 10 minutes.",
-        )
-        .expect("a valid name"),
-    )
+    let help = "Answers 401, 403 and 429, of which Discord tolerates 10 000 in 10 minutes.";
+    counter("tidings_discord_invalid_requests_total", help)
 });
 
 pub static LAST_SENT: LazyLock<IntGauge> = LazyLock::new(|| {
-    register(
-        IntGauge::new(
-            "tidings_discord_last_sent_timestamp_seconds",
-            "When Discord last took a post or an edit.",
-        )
-        .expect("a valid name"),
-    )
+    let help = "When Discord last took a post or an edit.";
+    int_gauge("tidings_discord_last_sent_timestamp_seconds", help)
 });

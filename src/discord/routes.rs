@@ -69,25 +69,30 @@ pub fn parse(text: &str, defaults: &Defaults) -> Result<Vec<Route>, RoutesError>
     for key in table.keys().filter(|k| *k != "route") {
         errors.push(format!("unknown key {key:?}: routes.toml holds [[route]] tables only"));
     }
-    let empty = Vec::new();
-    let entries = match table.get("route") {
-        None => &empty,
-        Some(toml::Value::Array(entries)) => entries,
-        Some(_) => {
-            errors.push("\"route\" must be written as [[route]]".to_string());
-            &empty
-        }
+    let entries: Option<Vec<toml::Table>> = match table.get("route") {
+        None => Some(Vec::new()),
+        Some(toml::Value::Array(entries)) => entries.iter().map(|e| e.as_table().cloned()).collect(),
+        Some(_) => None,
     };
+    if entries.is_none() {
+        errors.push("\"route\" must be written as [[route]]".to_string());
+    }
+    match of_tables(&entries.unwrap_or_default(), defaults) {
+        Ok(routes) if errors.is_empty() => Ok(routes),
+        Ok(_) => Err(RoutesError(errors)),
+        Err(RoutesError(more)) => Err(RoutesError([errors, more].concat())),
+    }
+}
+
+/// The routes of `[[route]]` tables.
+pub fn of_tables(entries: &[toml::Table], defaults: &Defaults) -> Result<Vec<Route>, RoutesError> {
+    let mut errors = Vec::new();
     if entries.len() > ROUTES_MAX {
         errors.push(format!("{} routes are more than {ROUTES_MAX}", entries.len()));
     }
     let mut names = BTreeSet::new();
     let mut routes = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        let Some(entry) = entry.as_table() else {
-            errors.push(format!("route {}: not a table", index + 1));
-            continue;
-        };
         let mut fields = Fields::new(entry, index);
         let route = fields.route(defaults);
         errors.append(&mut fields.errors);

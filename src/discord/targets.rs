@@ -6,8 +6,8 @@
 use std::fmt;
 
 use super::routes::{Destination, Route};
-use super::secret::{MASK, Secret};
 use super::{Access, Settings};
+use crate::config::{MASK, Secret};
 
 /// Why nothing is posted; the label of the metric and the text of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,9 +20,9 @@ use serenity::model::channel::{MessageFlags, Nonce};
 
 use super::limits::Hints;
 use super::message::Message;
-use super::secret::Secret;
 use super::targets::{Masker, Target, TargetKind};
 use super::{Access, Settings};
+use crate::config::Secret;
 
 /// Bytes of an answer that are read; a page of history is the largest.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -73,7 +73,7 @@ fn the_outbox_is_listed_and_settled_both_ways() {
     let stop = Arc::new(AtomicBool::new(false));
     let mut follower = Follower::open(rig.log.as_ref(), 1_000).expect("follows");
     follower.catch_up().expect("reads");
-    let api = Api { view: follower.view(), log: rig.log.clone(), health: rig.health.clone(), asks: None };
+    let api = Api { view: follower.view(), log: rig.log.clone(), asks: None };
     let mut deliverer = rig.deliverer();
     let threads = [
         std::thread::spawn({

@@ -35,8 +35,8 @@ fn the_child_that_delivers_until_it_is_killed() {
     let Ok(orders) = std::env::var(CHILD) else { return };
     let orders: Orders = serde_json::from_str(&orders).expect("orders");
     let access = tidings::discord::Access {
-        webhook: Some(tidings::discord::Secret::new(orders.webhook)),
-        bot_token: orders.bot.then(|| tidings::discord::Secret::new(crate::server::BOT_TOKEN)),
+        webhook: Some(tidings::config::Secret::new(orders.webhook)),
+        bot_token: orders.bot.then(|| tidings::config::Secret::new(crate::server::BOT_TOKEN)),
         publishing: true,
         ..Default::default()
     };

@@ -180,7 +180,7 @@ fn what_discord_refuses_is_a_dead_letter_with_its_words() {
     let letters: Vec<serde_json::Value> = values(rig.log.as_ref(), topic::DEAD_LETTERS);
     assert_eq!(letters.len(), 3);
     assert_eq!(
-        letters.iter().filter(|l| l["reason"].as_str().is_some_and(|r| r.contains("too odd"))).count(),
+        letters.iter().filter(|l| l["detail"].as_str().is_some_and(|r| r.contains("too odd"))).count(),
         2,
         "{letters:#?}"
     );
@@ -225,7 +225,7 @@ fn what_is_suppressed_says_why_and_is_not_posted_later() {
         assert!(posts("suppressed", reason) > counted);
         if reason == "publishing_off" {
             let report = rig.health.report(wall_clock_ms());
-            assert_eq!(report.status, tidings::discord::health::Status::Disabled, "{report:?}");
+            assert_eq!(report.status, tidings::ops::health::Status::Disabled, "{report:?}");
             assert!(report.reasons.iter().any(|r| r.reason == reason));
         }
     }

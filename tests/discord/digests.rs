@@ -1,4 +1,5 @@
-//! From content and volume to a digest in Discord, on the embedded log.
+//! From content and volume to a digest in Discord, on the embedded log; long because
+//! its cases share how content is made.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +87,7 @@ fn cell(
 ) {
     let platform = channel.map(|_| "hn");
     let value = json!({"window": "1h", "start": start, "by": by, "platform": platform, "topic": topic_name, "channel": channel,
-        "count": count, "scored": count, "compound_sum": 0, "compound_mean": mood, "authors": 1, "views": 0, "likes": 0,
+        "count": count, "scored": count, "compound_sum": (count as f64 * mood * 1e4).round() as i64, "compound_mean": mood, "authors": 1, "views": 0, "likes": 0,
         "comments": 0, "shares": 0});
     let key = format!("{start} {by:?} {topic_name:?} {channel:?}");
     log.append(vec![record(topic::VOLUME, &key, value.to_string().into_bytes(), at(start))])

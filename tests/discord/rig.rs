@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use dataflows::record::{Record, Stored, topic};
 use dataflows::time::Millis;
 use serde::de::DeserializeOwned;
+use tidings::config::Secret;
 use tidings::discord::deliver::Deliverer;
 use tidings::discord::health::Health;
 use tidings::discord::message::{Embed, Message, footer};
 use tidings::discord::outbox::{OutboxRecord, Outgoing, State};
 use tidings::discord::routes::{Route, parse};
-use tidings::discord::{Access, Secret, Settings, wall_clock_ms};
+use tidings::discord::{Access, Settings, wall_clock_ms};
 use tidings::log::{Log, TopicSpec};
 
 use crate::server::{BOT_TOKEN, Conduct, DiscordServer};

@@ -1,5 +1,6 @@
 //! A local Discord: enforces the documented limits and rules strictly, limits rates
-//! by header and in the hidden way, and fails as scripted. Counts what it takes.
+//! by header and in the hidden way, and fails as scripted. Counts what it takes. It is
+//! long because one server plays every address that is used.
 
 #![allow(clippy::result_large_err, reason = "an error here is the response itself")]
 

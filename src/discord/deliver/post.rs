@@ -1,11 +1,12 @@
 //! Posting and editing: one request, and what its answer makes of the key.
 
+use dataflows::record::{Stored, topic};
 use dataflows::time::Millis;
 
 use super::{DeliverError, Deliverer, Seen, dead_letter};
 use crate::discord::message::{check, short_key};
 use crate::discord::metrics;
-use crate::discord::outbox::{Entry, RetiredTarget, Sent, State};
+use crate::discord::outbox::{Entry, OutboxRecord, RetiredTarget, Sent, State};
 use crate::discord::targets::{Target, TargetKind};
 use crate::discord::transport::{Answer, Reply};
 
@@ -322,10 +323,17 @@ impl Deliverer {
         metrics::POSTS.with_label_values(&["dropped", reason]).inc();
         tracing::error!(key = entry.wanted.key, reason, why, "Discord does not take a message");
         self.health.failed(why, now);
-        let body = serde_json::to_vec(&entry.wanted).expect("a message serializes");
-        let letter =
-            dead_letter(entry.place, &format!("{reason}: {why}"), entry.wanted.key.as_bytes(), &Some(body));
-        self.record_with(sent, vec![letter])
+        let outgoing = OutboxRecord::Message(entry.wanted.clone());
+        let refused = Stored {
+            topic: topic::OUTBOX.into(),
+            partition: entry.place.0,
+            offset: entry.place.1,
+            timestamp_ms: now,
+            key: entry.wanted.key.clone().into_bytes(),
+            value: Some(serde_json::to_vec(&outgoing).expect("a message serializes")),
+            headers: Vec::new(),
+        };
+        self.record_with(sent, vec![dead_letter(&refused, &format!("{reason}: {why}"))])
     }
 
     /// The edit is not made; the post stays as it is.

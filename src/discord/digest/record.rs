@@ -1,0 +1,250 @@
+//! What a digest says, and what it is made from: one record of digests, and the current
+//! version of an item ([`Known`]) that content.enriched becomes.
+
+use dataflows::event::{Engagement, Enriched, Version};
+use dataflows::time::Millis;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::discord::schedule::Window;
+
+/// Characters of a title and of a text that are kept; more is never shown.
+const TITLE_CHARS_MAX: usize = 300;
+const TEXT_CHARS_MAX: usize = 600;
+const NAME_CHARS_MAX: usize = 100;
+
+/// One digest as it was decided, one record of digests. Later edits and deletions
+/// of what it shows amend `items`, never the choice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Digest {
+    /// Route and window: `digest~ROUTE~START~END`.
+    pub key: String,
+    pub route: String,
+    pub window: Window,
+    /// What it is compared with.
+    pub previous: Window,
+    /// The pipeline clock when it was decided.
+    pub decided_at: Millis,
+    /// Asked for, rather than by schedule.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub manual: bool,
+    /// Why nothing is posted: `empty`, `missed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    /// Scheduled windows right before this one that had no digest (downtime).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missed: u64,
+    pub total: Standing,
+    pub topics: Vec<Standing>,
+    pub topics_more: u64,
+    pub channels: Vec<Standing>,
+    pub channels_more: u64,
+    pub items: Vec<Item>,
+    /// Items of the window that are not shown.
+    pub items_more: u64,
+    /// Shown items that were deleted since.
+    #[serde(default)]
+    pub removed: u32,
+    /// 1 as decided; grows with every amendment.
+    pub sequence: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amended_at: Option<Millis>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+impl Digest {
+    pub fn content_ids(&self) -> Vec<String> {
+        self.items.iter().map(|item| item.id.clone()).collect()
+    }
+
+    pub fn key_of(route: &str, window: Window) -> String {
+        format!("digest~{route}~{}~{}", window.start, window.end)
+    }
+
+    /// A record of a window that has no digest.
+    pub fn skipped(route: &str, window: Window, decided_at: Millis, reason: &str) -> Self {
+        Self {
+            key: Self::key_of(route, window),
+            route: route.to_string(),
+            window,
+            previous: window.previous(),
+            decided_at,
+            manual: false,
+            skipped: Some(reason.to_string()),
+            missed: 0,
+            total: Standing::default(),
+            topics: Vec::new(),
+            topics_more: 0,
+            channels: Vec::new(),
+            channels_more: 0,
+            items: Vec::new(),
+            items_more: 0,
+            removed: 0,
+            sequence: 1,
+            amended_at: None,
+        }
+    }
+}
+
+/// A topic, a channel or everything, in this window and the one before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Standing {
+    pub name: String,
+    /// What readers call it, where that differs from `name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    pub count: u64,
+    pub previous_count: u64,
+    /// Mean compound of the scored items; `None` where none is scored.
+    pub mood: Option<f64>,
+    pub previous_mood: Option<f64>,
+}
+
+/// A notable item as the digest shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Item {
+    pub id: String,
+    pub version: Version,
+    /// Hash of what is shown of it, engagement left out.
+    pub shown: String,
+    pub platform: String,
+    pub channel: Option<String>,
+    pub author: Option<String>,
+    pub title: Option<String>,
+    pub text: Option<String>,
+    pub url: Option<String>,
+    pub published_at: Millis,
+    pub mood: Option<f64>,
+    pub topics: Vec<String>,
+    pub why: Why,
+    /// Edited since the digest was decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edited: bool,
+}
+
+/// The components of the score; see the module.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Why {
+    pub score: f64,
+    pub engagement: u64,
+    pub engagement_percentile: f64,
+    pub mood: f64,
+    pub burst: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst_topic: Option<String>,
+}
+
+/// What the digests need of the current version of an item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    pub id: String,
+    pub version: Version,
+    pub platform: String,
+    /// The channel's id: channels of one name are different.
+    pub channel_id: Option<String>,
+    pub channel: Option<String>,
+    pub author: Option<String>,
+    pub title: Option<String>,
+    pub text: Option<String>,
+    pub url: Option<String>,
+    pub published_at: Millis,
+    pub first_ingested: Millis,
+    pub mood: Option<f64>,
+    pub topics: Vec<String>,
+    pub engagement: u64,
+    pub shown: String,
+}
+
+impl Known {
+    /// `None` for a deletion.
+    pub fn of(enriched: &Enriched) -> Option<Self> {
+        let content = enriched.content.as_ref()?;
+        let party = |p: &dataflows::event::Party| {
+            p.name.as_ref().unwrap_or(&p.id).chars().take(NAME_CHARS_MAX).collect()
+        };
+        let keep = |text: &Option<String>, max: usize| {
+            text.as_ref().map(|t| t.chars().take(max).collect::<String>())
+        };
+        let mut known = Self {
+            id: enriched.id.clone(),
+            version: enriched.version,
+            platform: content.platform.clone(),
+            channel_id: content.channel.as_ref().map(|c| c.id.clone()),
+            channel: content.channel.as_ref().map(party),
+            author: content.author.as_ref().map(party),
+            title: keep(&content.title, TITLE_CHARS_MAX).filter(|t| !t.trim().is_empty()),
+            text: keep(&content.text, TEXT_CHARS_MAX).filter(|t| !t.trim().is_empty()),
+            url: content.url.clone(),
+            published_at: content.published_at,
+            first_ingested: enriched.ingested_at,
+            mood: content.sentiment.map(|s| s.compound),
+            topics: content.topics.clone(),
+            engagement: engagement(content.engagement),
+            shown: String::new(),
+        };
+        known.shown = known.shown_hash();
+        Some(known)
+    }
+
+    /// Of everything a reader sees, but not of engagement, which changes by the minute.
+    fn shown_hash(&self) -> String {
+        let seen = (
+            &self.platform,
+            &self.channel,
+            &self.author,
+            &self.title,
+            &self.text,
+            &self.url,
+            self.published_at.0,
+            self.mood.map(|m| (m * 100.0).round() as i64),
+            &self.topics,
+        );
+        let bytes = serde_json::to_vec(&seen).expect("texts and numbers serialize");
+        blake3::hash(&bytes).to_hex()[..16].to_string()
+    }
+
+    /// What a budget counts for it.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.channel_id, &self.channel, &self.author, &self.title, &self.text, &self.url];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        320 + self.id.len()
+            + self.platform.len()
+            + texts
+            + self.topics.iter().map(|t| t.len() + 24).sum::<usize>()
+    }
+
+    /// As a digest shows it.
+    pub fn item(&self, why: Why) -> Item {
+        Item {
+            id: self.id.clone(),
+            version: self.version,
+            shown: self.shown.clone(),
+            platform: self.platform.clone(),
+            channel: self.channel.clone(),
+            author: self.author.clone(),
+            title: self.title.clone(),
+            text: self.text.clone(),
+            url: self.url.clone(),
+            published_at: self.published_at,
+            mood: self.mood,
+            topics: self.topics.clone(),
+            why,
+            edited: false,
+        }
+    }
+
+    pub(super) fn belongs_to(&self, window: Window) -> bool {
+        let recent =
+            window.start.0 - window.length_ms() <= self.published_at.0 && self.published_at < window.end;
+        window.contains(self.published_at) || (window.contains(self.first_ingested) && recent)
+    }
+}
+
+fn engagement(counts: Engagement) -> u64 {
+    let [views, likes, comments, shares] =
+        [counts.views, counts.likes, counts.comments, counts.shares].map(|n| u64::from(n.unwrap_or(0)));
+    100 * likes + 200 * comments + 300 * shares + views
+}
