@@ -87,7 +87,8 @@ impl Program {
             .arg(self.folder.path())
             .output()
             .expect("runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), text)
     }
 
@@ -129,7 +130,8 @@ fn a_feed_becomes_counts_and_one_digest() {
     eventually("readiness", || program.get("/readyz"));
     let cells = eventually("counting", || {
         let volume = program.get("/v1/volume?window=1d&by=platform")?;
-        let count: i64 = volume["cells"].as_array().into_iter().flatten().filter_map(|c| c["count"].as_i64()).sum();
+        let count: i64 =
+            volume["cells"].as_array().into_iter().flatten().filter_map(|c| c["count"].as_i64()).sum();
         if count == 3 { Ok(volume) } else { Err(volume.to_string()) }
     });
     assert_eq!(cells["cells"][0]["platform"], "rss");

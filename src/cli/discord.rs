@@ -16,10 +16,9 @@ pub(super) fn run(
     let reach = reach(config)?;
     let place = match &reach {
         Reach::Folder(folder) => Place::Log(open_log(config, folder.path())?),
-        Reach::Server(client) => Place::Process(Remote {
-            base: client.base().to_string(),
-            token: client.token().map(|t| crate::discord::Secret::new(t.expose())),
-        }),
+        Reach::Server(client) => {
+            Place::Process(Remote { base: client.base().to_string(), token: client.token().cloned() })
+        }
     };
     let context = Context {
         settings: config.discord.clone(),

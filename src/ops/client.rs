@@ -207,7 +207,11 @@ pub struct BodyReader<'a> {
 impl std::io::Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         while self.left.is_empty() {
-            match self.runtime.block_on(async { self.response.chunk().await }).map_err(std::io::Error::other)? {
+            match self
+                .runtime
+                .block_on(async { self.response.chunk().await })
+                .map_err(std::io::Error::other)?
+            {
                 Some(chunk) => self.left = chunk,
                 None => return Ok(0),
             }

@@ -10,7 +10,6 @@ use crate::config::Config;
 use crate::discord::{self, Access, api, deliver::Deliverer, digester::Digester, health, routes};
 use crate::log::{Log, LogError};
 use crate::ops::exit::{Exit, Failure};
-use crate::ops::health::{Component, Status};
 use crate::ops::node::Node;
 
 /// Questions to the digester that wait for an answer.
@@ -18,11 +17,10 @@ const ASKS_MAX: usize = 16;
 
 /// Secrets and switches, from the configuration.
 pub fn access(config: &Config) -> Access {
-    let secret = |s: &Option<crate::config::Secret>| s.as_ref().map(|s| discord::Secret::new(s.expose()));
     Access {
-        webhook: secret(&config.discord_access.webhook_url),
-        private_webhook: secret(&config.discord_access.private_webhook),
-        bot_token: secret(&config.discord_access.bot_token),
+        webhook: config.discord_access.webhook_url.clone(),
+        private_webhook: config.discord_access.private_webhook.clone(),
+        bot_token: config.discord_access.bot_token.clone(),
         publishing: !config.features.discord_publishing.is_off(),
         dry_run: config.discord_access.dry_run,
     }
@@ -30,9 +28,8 @@ pub fn access(config: &Config) -> Access {
 
 /// The routes of routes.toml.
 pub fn routes(config: &Config) -> Result<Vec<routes::Route>, Failure> {
-    let tables = config.route.iter().cloned().map(toml::Value::Table).collect();
-    let file = toml::Table::from_iter([("route".to_string(), toml::Value::Array(tables))]);
-    routes::parse(&file.to_string(), &config.discord.route).map_err(|e| Failure::new(Exit::Usage, e.to_string()))
+    routes::of_tables(&config.route, &config.discord.route)
+        .map_err(|e| Failure::new(Exit::Usage, e.to_string()))
 }
 
 /// Starts the threads; the router answers for them.
@@ -45,7 +42,8 @@ pub(super) fn start(
     let (settings, routes, access) = (config.discord.clone(), routes(config)?, access(config));
     let health = Arc::new(health::Health::default());
     let (asks, mut asked) = tokio::sync::mpsc::channel(ASKS_MAX);
-    let mut follower = api::Follower::open(log.as_ref(), settings.outbox_keys_max).map_err(|e| failure(&e))?;
+    let mut follower =
+        api::Follower::open(log.as_ref(), settings.outbox_keys_max).map_err(|e| failure(&e))?;
     let view = follower.view();
     let digester = {
         let (log, stop, health) = (Arc::clone(log), Arc::clone(stop), Arc::clone(&health));
@@ -66,9 +64,9 @@ pub(super) fn start(
         let stop = Arc::clone(stop);
         spawn("outbox-view", move || follower.run(&stop))?
     };
-    let shown = Arc::clone(&health);
-    node.health.component("discord", move || component(&shown));
-    let router = api::router(api::Api { view, log: Arc::clone(log), health, asks: Some(asks) });
+    let shown = health;
+    node.health.component("discord", move || shown.component(discord::wall_clock_ms()));
+    let router = api::router(api::Api { view, log: Arc::clone(log), asks: Some(asks) });
     Ok((vec![digester, deliverer, following], router))
 }
 
@@ -91,20 +89,4 @@ fn guarded(
             }
         })
     })
-}
-
-fn component(health: &health::Health) -> Component {
-    let report = health.report(discord::wall_clock_ms());
-    let status = match report.status {
-        health::Status::Ok => Status::Ok,
-        health::Status::Degraded => Status::Degraded,
-        health::Status::Disabled => Status::Disabled,
-        health::Status::Down => Status::Down,
-    };
-    let details = serde_json::to_value(&report).unwrap_or_default();
-    let mut component = Component::ok("discord");
-    for reason in &report.reasons {
-        component = component.because(status, format!("{}: {}", reason.reason, reason.detail));
-    }
-    component.details(details)
 }

@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use dataflows::Epoch;
 use dataflows::enrich::{Identities, unhex};
-use dataflows::event::Enriched;
-use dataflows::identity::Entry;
+use dataflows::event::{Contribution, Engagement, Enriched, Version};
+use dataflows::identity::{ContentHash, Entry};
 use dataflows::record::{Positions, Stored, TopicPartition, topic};
 use dataflows::time::Millis;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use serde::{Deserialize, Serialize};
 
 use crate::log::{Log, LogError};
 
@@ -81,7 +82,7 @@ impl Index {
 
     pub fn get(&self, id: &str) -> Result<Option<Entry>, IndexError> {
         let bytes = self.entries.get(id).map_err(|e| self.error(e))?;
-        bytes.map(|b| postcard::from_bytes(&b).map_err(|e| self.error(e))).transpose()
+        bytes.map(|b| decode(&b).map_err(|e| self.error(e))).transpose()
     }
 
     /// The position of content.enriched that the entries reflect at least.
@@ -116,8 +117,7 @@ impl Index {
             match entry {
                 Some(entry) => {
                     batch.insert(&self.ages, age_key(entry.ingested_at, &id), []);
-                    let bytes = postcard::to_stdvec(&entry).expect("an entry is plain data");
-                    batch.insert(&self.entries, id, bytes);
+                    batch.insert(&self.entries, id, encode(entry));
                 }
                 None => batch.remove(&self.entries, id),
             }
@@ -181,7 +181,7 @@ impl Index {
     pub fn for_each_entry(&self, mut f: impl FnMut(&str, Entry)) -> Result<(), IndexError> {
         for item in self.entries.iter() {
             let (id, bytes) = item.into_inner().map_err(|e| self.error(e))?;
-            let entry: Entry = postcard::from_bytes(&bytes).map_err(|e| self.error(e))?;
+            let entry = decode(&bytes).map_err(|e| self.error(e))?;
             f(&String::from_utf8_lossy(&id), entry);
         }
         Ok(())
@@ -196,6 +196,68 @@ impl Index {
         }
         Ok(ids)
     }
+}
+
+/// An entry as it is stored: compact, and without the optional fields of JSON.
+#[derive(Serialize, Deserialize)]
+struct Encoded {
+    revision: u64,
+    enrichment: u32,
+    content_hash: ContentHash,
+    ingested_at: i64,
+    contribution: Option<EncodedContribution>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EncodedContribution {
+    published_at: i64,
+    platform: String,
+    channel: Option<String>,
+    author: Option<String>,
+    topics: Vec<String>,
+    compound: Option<i32>,
+    /// Views, likes, comments, shares.
+    engagement: [Option<u32>; 4],
+}
+
+fn encode(entry: Entry) -> Vec<u8> {
+    let encoded = Encoded {
+        revision: entry.version.revision,
+        enrichment: entry.version.enrichment,
+        content_hash: entry.content_hash,
+        ingested_at: entry.ingested_at.0,
+        contribution: entry.contribution.map(|c| EncodedContribution {
+            published_at: c.published_at.0,
+            platform: c.platform,
+            channel: c.channel,
+            author: c.author,
+            topics: c.topics,
+            compound: c.compound,
+            engagement: [c.engagement.views, c.engagement.likes, c.engagement.comments, c.engagement.shares],
+        }),
+    };
+    postcard::to_stdvec(&encoded).expect("an entry is plain data")
+}
+
+fn decode(bytes: &[u8]) -> Result<Entry, postcard::Error> {
+    let encoded: Encoded = postcard::from_bytes(bytes)?;
+    Ok(Entry {
+        version: Version { revision: encoded.revision, enrichment: encoded.enrichment },
+        content_hash: encoded.content_hash,
+        ingested_at: Millis(encoded.ingested_at),
+        contribution: encoded.contribution.map(|c| {
+            let [views, likes, comments, shares] = c.engagement;
+            Contribution {
+                published_at: Millis(c.published_at),
+                platform: c.platform,
+                channel: c.channel,
+                author: c.author,
+                topics: c.topics,
+                compound: c.compound,
+                engagement: Engagement { views, likes, comments, shares },
+            }
+        }),
+    })
 }
 
 fn age_key(ingested_at: Millis, id: &str) -> Vec<u8> {
@@ -337,7 +399,6 @@ impl Identities for SharedIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataflows::event::Version;
 
     fn deleted(revision: u64, at: i64) -> Entry {
         Entry {
@@ -363,6 +424,21 @@ mod tests {
         worker.committed(2).expect("writes");
         assert_eq!(index.get("x:1").expect("reads"), Some(deleted(2, 20)));
         assert_eq!(worker.uncommitted(), 0);
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let contribution = Contribution {
+            published_at: Millis(-5),
+            platform: "x".into(),
+            channel: None,
+            author: Some("a".into()),
+            topics: vec!["t".into()],
+            compound: Some(-1),
+            engagement: Engagement { likes: Some(3), ..Engagement::default() },
+        };
+        let entry = Entry { contribution: Some(contribution), ..deleted(7, 8) };
+        assert_eq!(decode(&encode(entry.clone())), Ok(entry));
     }
 
     #[test]
