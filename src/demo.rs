@@ -5,7 +5,8 @@
 //! times, [`scenario`] adds a written few hundred deliveries with edits, deletions and
 //! trouble, [`expectation`] works out independently of the pipeline what must come of it
 //! all. [`program`] is the running program, [`play`] sends everything to it and asks what
-//! came of it, and [`report`] writes that down for people.
+//! came of it, [`findings`] and [`report`] write that down for people, and [`show`] is the
+//! order of it all.
 
 pub mod content;
 pub mod archive;
@@ -16,6 +17,7 @@ pub mod measure;
 pub mod play;
 pub mod findings;
 pub mod report;
+pub mod show;
 
 use dataflows::event::ContentEvent;
 

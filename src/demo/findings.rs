@@ -12,7 +12,7 @@ use super::expectation::{Check, Expectation};
 use super::measure::{Sample, by_label, sum};
 use super::play::Sent;
 use super::program::{Program, ProgramError};
-use super::report::{Lean, Table, count, mood, percent};
+use super::report::{Lean, Table, count, mood, percent, plain, shortened};
 use crate::eval::measures::{Agreement, agreement};
 use crate::log::command::RecordLine;
 
@@ -242,5 +242,77 @@ pub fn scored(compounds: &BTreeMap<String, f64>) -> String {
         "{} current items are scored, {} of them not neutral",
         count(compounds.len() as u64),
         percent(share)
+    )
+}
+
+/// The answer of `GET /v1/search`, as far as it is shown.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    hits: Vec<Hit>,
+    mode: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Hit {
+    platform: String,
+    snippet: String,
+    compound: Option<f64>,
+}
+
+impl Answer {
+    pub fn lines(&self, query: &str) -> String {
+        let mut text = format!("  \"{query}\" ({})\n", self.mode);
+        for hit in &self.hits {
+            let compound = hit.compound.map_or("      ".to_string(), |compound| format!("{compound:+.2} "));
+            let line = format!("    {compound} {:<12} {}", hit.platform, plain(&hit.snippet));
+            text += &format!("{}\n", shortened(&line, super::report::COLUMNS));
+        }
+        if self.hits.is_empty() {
+            text += "    nothing\n";
+        }
+        text
+    }
+}
+
+/// How far the memory has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    held: u64,
+    waiting: u64,
+}
+
+impl Memory {
+    pub fn of(samples: &[Sample]) -> Self {
+        Self {
+            held: sum(samples, "tidings_memory_points", &[("kind", "items")]) as u64,
+            waiting: sum(samples, "tidings_embed_waiting_texts", &[]) as u64,
+        }
+    }
+
+    pub fn is_settled(&self) -> bool {
+        self.held > 0 && self.waiting == 0
+    }
+
+    pub fn line(&self) -> String {
+        format!(
+            "{} items are in the memory so far, {} texts wait for the model",
+            count(self.held),
+            count(self.waiting)
+        )
+    }
+}
+
+/// One line of `tidings demo --live`.
+pub fn live_line(samples: &[Sample]) -> String {
+    let outcome =
+        |name: &str| count(sum(samples, ENRICH_RECORDS, &[("stage", "enrich"), ("outcome", name)]) as u64);
+    let polls = by_label(samples, "tidings_poll_requests_total", "outcome");
+    let polls: Vec<String> = polls.iter().map(|(outcome, n)| format!("{outcome} {n}")).collect();
+    format!(
+        "items: {} new, {} edited, {} deleted; polls: {}",
+        outcome("created"),
+        outcome("updated"),
+        outcome("deleted"),
+        if polls.is_empty() { "none yet".to_string() } else { polls.join(", ") }
     )
 }
