@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 CLIENT_VERSION=2.12.1
-ENVIRONMENT="${XDG_CACHE_HOME:-$HOME/.cache}/tidings/downstream-$CLIENT_VERSION"
+ENVIRONMENT="${TIDINGS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidings}/downstream-$CLIENT_VERSION"
 PYTHON="$ENVIRONMENT/bin/python"
 
 die() { echo "downstream: $*" >&2; exit 1; }

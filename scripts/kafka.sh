@@ -14,7 +14,7 @@
 set -euo pipefail
 
 VERSION=4.3.1
-CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/tidings/kafka/$VERSION"
+CACHE="${TIDINGS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidings}/kafka/$VERSION"
 # One broker for each user; TIDINGS_KAFKA_NAME tells several apart.
 NAME="tidings-kafka-$(id -u)${TIDINGS_KAFKA_NAME:+-$TIDINGS_KAFKA_NAME}"
 HOME_DIR="${TMPDIR:-/tmp}/$NAME"

@@ -21,24 +21,28 @@ broker_is_ours=0
 stop_broker() {
   if [ "$broker_is_ours" = 1 ]; then
     echo "stopping the Kafka that the tests used"
-    scripts/kafka.sh down
+    # With an address given, it takes the broker for somebody else's.
+    env -u KAFKA_BOOTSTRAP_SERVERS scripts/kafka.sh down
   fi
 }
 trap stop_broker EXIT
 
+# Exported, not printed: the tests after it read the address.
 start_broker() {
   if ! scripts/kafka.sh status >/dev/null 2>&1; then
     broker_is_ours=1
-    scripts/kafka.sh up
   fi
-  scripts/kafka.sh status
+  KAFKA_BOOTSTRAP_SERVERS=$(scripts/kafka.sh up) || return 1
+  export KAFKA_BOOTSTRAP_SERVERS
+  echo "Kafka answers at $KAFKA_BOOTSTRAP_SERVERS"
 }
 
-steps_total=6
+steps_total=7
 step "packages" scripts/install.sh --tests
 step "compile" cargo test --workspace --no-run
 step "VADER's reference implementation" scripts/vader_reference.sh
 step "models" cargo run --quiet --bin tidings -- models fetch
 step "start Kafka" start_broker
 step "tests${TIDINGS_TEST_LONG:+, long forms}" cargo test --workspace
+step "consumers as docs/downstream.md shows them" scripts/downstream_check.sh
 steps_summary

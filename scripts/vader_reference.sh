@@ -25,8 +25,6 @@ mkdir -p "$out"
 exec 9>"$out/lock"
 flock 9
 
-sdist_sha256=5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9
-sdist=$out/vaderSentiment-3.3.2.tar.gz
 stamp="$seed $(sha256sum "$here/vader_reference.py" | cut -d' ' -f1)"
 if ! $force && [ -s "$out/reference.tsv" ] && [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ]; then
   echo "vader reference: up to date in $out (seed $seed)"
@@ -38,11 +36,7 @@ if [ ! -x "$out/venv/bin/python" ]; then
   python3 -m venv "$out/venv" || {
     echo "vader reference: python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 fi
-if [ ! -s "$sdist" ]; then
-  "$out/venv/bin/pip" --disable-pip-version-check --quiet download --no-deps --no-binary :all: \
-    --dest "$out" vaderSentiment==3.3.2
-fi
-echo "$sdist_sha256  $sdist" | sha256sum --check --quiet
+sdist=$("$here/vader_source.sh")
 "$out/venv/bin/pip" --disable-pip-version-check --quiet install --no-deps "$sdist"
 
 rm -rf "$out/sdist" "$out/ground_truth"

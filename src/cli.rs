@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use dataflows::time::Millis;
 
 use crate::config::{Config, Environment, Loaded, Mistakes, Overrides, load};
+use crate::demo::show::DemoArgs;
 use crate::discord::command::{DigestCommand, DiscordCommand, OutboxCommand};
 use crate::ingest::command::{self, Target};
 use crate::log::command::TailArgs;
@@ -86,6 +88,8 @@ impl Global {
 enum Command {
     /// Runs everything in one process, under a supervisor
     Run(RunArgs),
+    /// Plays real texts and a written scenario through a Tidings of its own, and shows what came of it
+    Demo(DemoArgs),
     /// Takes content events in from NDJSON: a file, or - for standard input
     Ingest { file: PathBuf },
     /// The topics of the log
@@ -155,6 +159,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     };
     match cli.command {
         Command::Run(args) => run::run(valid(loaded)?, &args),
+        Command::Demo(args) => demo(&valid(loaded)?.config, &args),
         Command::Ingest { file } => ingest(&valid(loaded)?.config, &file),
         Command::Topics(command) => topics::run(&valid(loaded)?.config, command),
         Command::Sources(command) => sources(&valid(loaded)?.config, command),
@@ -196,6 +201,16 @@ fn sources(config: &Config, command: SourcesCommand) -> Result<ExitCode, Failure
     let mut out = io::stdout();
     let run = crate::poll::command::run(command, &config.poll, &sources, &config.data_dir, &mut out);
     let good = runtime.block_on(run).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    Ok(if good { Exit::Ok } else { Exit::Negative }.into())
+}
+
+fn demo(config: &Config, args: &DemoArgs) -> Result<ExitCode, Failure> {
+    let cache = Environment::of_process(None).cache_dir();
+    let cache =
+        cache.ok_or_else(|| Failure::new(Exit::Usage, "no cache folder is known: set TIDINGS_CACHE"))?;
+    let now = Millis(crate::run::now_ms());
+    let good = crate::demo::show::run(args, &cache, config.listen, now)
+        .map_err(|error| Failure::failed(error.to_string()))?;
     Ok(if good { Exit::Ok } else { Exit::Negative }.into())
 }
 

@@ -1,20 +1,23 @@
 //! The demonstration: real texts and a written scenario, played through the running
 //! program, and what it made of them beside what it should have made of them.
 //!
-//! The parts here are plain functions. [`content`] reads the real texts, [`archive`]
-//! assigns them platforms, authors and times, [`scenario`] adds a written few hundred
-//! deliveries with edits, deletions and trouble, [`expectation`] works out
-//! independently of the pipeline what must come of it all, [`agreement`] compares our
-//! sentiment with the human ratings, and [`report`] writes it down for people.
+//! [`content`] reads the real texts, [`archive`] assigns them platforms, authors and
+//! times, [`scenario`] adds a written few hundred deliveries with edits, deletions and
+//! trouble, [`expectation`] works out independently of the pipeline what must come of it
+//! all. [`program`] is the running program, [`play`] sends everything to it and asks what
+//! came of it, [`findings`] and [`report`] write that down for people, and [`show`] is the
+//! order of it all.
 
 pub mod content;
 pub mod archive;
 pub mod scenario;
 pub mod expectation;
-pub mod agreement;
-pub mod report;
 pub mod program;
 pub mod measure;
+pub mod play;
+pub mod findings;
+pub mod report;
+pub mod show;
 
 use dataflows::event::ContentEvent;
 

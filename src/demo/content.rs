@@ -41,6 +41,16 @@ impl Collection {
         }
     }
 
+    /// Its name in `tidings eval sentiment`.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Tweets => "tweets",
+            Self::Movies => "movie_reviews",
+            Self::Products => "amazon_reviews",
+            Self::Editorials => "nyt_editorials",
+        }
+    }
+
     /// How many texts the authors published.
     pub fn texts(self) -> usize {
         match self {

@@ -44,7 +44,8 @@ pub struct DayCell {
     pub platform: String,
     pub count: u64,
     pub scored: u64,
-    pub compound_mean: Option<f64>,
+    /// In units of 1e-4.
+    pub compound_sum: i64,
     pub authors: u64,
     pub views: u64,
     pub likes: u64,
@@ -119,7 +120,7 @@ impl Expectation {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// Compares every cell: counts, distinct authors, engagement, and the mean of the
+    /// Compares every cell: counts, distinct authors, engagement, and the sum of the
     /// compounds that content.enriched holds (by content id). One check for the set of
     /// cells, then one for each cell that differs.
     pub fn compare_cells(&self, found: &[DayCell], compounds: &BTreeMap<String, f64>) -> Vec<Check> {
@@ -142,34 +143,27 @@ impl Expectation {
 
 impl Cell {
     fn line(&self, compounds: &BTreeMap<String, f64>) -> String {
-        let scored: Vec<f64> = self.ids.iter().filter_map(|id| compounds.get(id).copied()).collect();
-        // Summed as whole numbers of 1e-4, so that the order of items cannot show.
-        let sum: i64 = scored.iter().map(|compound| (compound * 1e4).round() as i64).sum();
-        let mean = (!scored.is_empty()).then(|| sum as f64 / 1e4 / scored.len() as f64);
-        numbers(
-            self.count,
-            scored.len() as u64,
-            mean,
-            self.authors.len() as u64,
-            [self.views, self.likes, self.comments, self.shares],
-        )
+        let scored: Vec<i64> = self
+            .ids
+            .iter()
+            .filter_map(|id| compounds.get(id))
+            .map(|compound| (compound * 1e4).round() as i64)
+            .collect();
+        let engagement = [self.views, self.likes, self.comments, self.shares];
+        numbers([self.count, self.authors.len() as u64, scored.len() as u64], scored.iter().sum(), engagement)
     }
 }
 
 impl DayCell {
     fn line(&self) -> String {
         let engagement = [self.views, self.likes, self.comments, self.shares];
-        numbers(self.count, self.scored, self.compound_mean, self.authors, engagement)
+        numbers([self.count, self.authors, self.scored], self.compound_sum, engagement)
     }
 }
 
-fn numbers(count: u64, scored: u64, mean: Option<f64>, authors: u64, engagement: [u64; 4]) -> String {
-    // Five of the promised six decimals: the sixth may be rounded either way.
-    let mean = mean.map_or("none".to_string(), |mean| format!("{:.5}", mean + 0.0));
+fn numbers([count, authors, scored]: [u64; 3], compound_sum: i64, engagement: [u64; 4]) -> String {
     let [views, likes, comments, shares] = engagement;
-    format!(
-        "{count} items, {authors} authors, {scored} scored at {mean}, {views}/{likes}/{comments}/{shares}"
-    )
+    format!("{count} by {authors}, {scored} scored: {compound_sum}, {views}/{likes}/{comments}/{shares}")
 }
 
 #[cfg(test)]
@@ -205,7 +199,7 @@ mod tests {
                 platform: platform.clone(),
                 count: cell.count,
                 scored: cell.count,
-                compound_mean: Some(0.25),
+                compound_sum: 2_500 * cell.count as i64,
                 authors: cell.authors.len() as u64,
                 views: cell.views,
                 likes: cell.likes,

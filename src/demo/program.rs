@@ -5,6 +5,7 @@
 //! Invariants: the child never outlives the [`Program`]; its folder is one that a
 //! demonstration made.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -45,6 +46,13 @@ pub enum ProgramError {
     Answer { what: String, status: u16, body: String },
 }
 
+impl ProgramError {
+    /// Whether the program has nothing at that path.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Answer { status: 404, .. })
+    }
+}
+
 /// A child process that answers at [`Program::url`].
 pub struct Program {
     child: Child,
@@ -80,19 +88,28 @@ pub fn free_address(wanted: SocketAddr) -> io::Result<SocketAddr> {
     listener.local_addr()
 }
 
+/// A command without the environment of whoever shows the demonstration: their webhook,
+/// their Kafka and their settings are not the demonstration's.
+pub fn command(binary: &Path, cache: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.env_clear().env("TIDINGS_CACHE", cache).stdin(Stdio::null());
+    command
+}
+
 impl Program {
-    /// Starts `binary` with these arguments; its messages go to `log`.
+    /// Starts `binary` with these arguments; its messages go to `log`. Models are found
+    /// in `cache`.
     pub async fn start(
         binary: &Path,
-        arguments: &[String],
+        arguments: &[OsString],
+        cache: &Path,
         address: SocketAddr,
         log: PathBuf,
     ) -> Result<Self, ProgramError> {
         let file = File::create(&log).map_err(ProgramError::Start)?;
         let output = file.try_clone().map_err(ProgramError::Start)?;
-        let child = Command::new(binary)
+        let child = command(binary, cache)
             .args(arguments)
-            .stdin(Stdio::null())
             .stdout(output)
             .stderr(file)
             .spawn()
@@ -189,7 +206,7 @@ async fn read(
     Ok((status.as_u16(), body))
 }
 
-fn parse<T: DeserializeOwned>(what: &str, body: &str) -> Result<T, ProgramError> {
+pub(super) fn parse<T: DeserializeOwned>(what: &str, body: &str) -> Result<T, ProgramError> {
     serde_json::from_str(body).map_err(|error| ProgramError::Answer {
         what: what.to_string(),
         status: 200,

@@ -1,9 +1,9 @@
 //! Consumes what was found, produces the lines a person reads: aligned tables that fit
 //! into a hundred columns.
 
-use super::agreement::Agreement;
 use super::content::Collection;
 use super::expectation::Check;
+use crate::eval::measures::Agreement;
 
 /// What fits into a terminal that nobody widened.
 pub const COLUMNS: usize = 100;
@@ -75,42 +75,34 @@ impl Table {
     }
 }
 
-/// How well our compounds and the human ratings agree, by collection, beside the r that
-/// the authors of VADER published.
-pub fn agreement_table(found: &[(Collection, Agreement)]) -> Table {
+/// How well our compounds and the human ratings agree, by collection: texts, figures, and
+/// the r that the authors of VADER published for their own run of their own code.
+pub fn agreement_table(found: &[(Collection, usize, Agreement)]) -> Table {
     let mut table = Table::new(&[
         ("texts", Lean::Left),
         ("n", Lean::Right),
         ("Pearson r", Lean::Right),
-        ("published", Lean::Right),
+        ("published r", Lean::Right),
         ("same sign", Lean::Right),
-        ("of n", Lean::Right),
+        ("of those with a sign", Lean::Right),
     ]);
-    let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_string());
-    for (collection, agreement) in found {
+    for (collection, texts, agreement) in found {
+        let published = crate::eval::sentiment::published_pearson_r(collection.id());
+        let signed = agreement.sign_coverage * *texts as f64;
         table.row([
             collection.title().to_string(),
-            count(agreement.texts as u64),
-            or_none(agreement.pearson.map(|r| format!("{r:.3}"))),
-            format!("{:.3}", collection.published_r()),
-            or_none(agreement.same_sign.map(|share| format!("{:.1} %", share * 100.0))),
-            count(agreement.signed as u64),
+            count(*texts as u64),
+            format!("{:.3}", agreement.pearson_r),
+            published.map_or("none".to_string(), |r| format!("{r:.3}")),
+            percent(agreement.sign_accuracy),
+            count(signed.round() as u64),
         ]);
     }
     table
 }
 
-impl Collection {
-    /// Pearson's r with the human mean, as the authors of VADER published it for their
-    /// own run of their own code.
-    pub fn published_r(self) -> f64 {
-        match self {
-            Self::Tweets => 0.881,
-            Self::Movies => 0.451,
-            Self::Products => 0.565,
-            Self::Editorials => 0.492,
-        }
-    }
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
 }
 
 /// What was checked, and whether it holds.
