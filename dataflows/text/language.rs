@@ -6,6 +6,7 @@
 //! mentions and hashtags belong to no language and do not count.
 
 mod codes;
+mod latin;
 
 use std::borrow::Cow;
 
@@ -26,11 +27,21 @@ pub fn language(text: &str, declared: Option<&str>) -> Option<String> {
 /// The language that a text of sufficient length reliably shows.
 pub fn identified(text: &str) -> Option<String> {
     let prose = prose(text)?;
-    let info = whatlang::detect(&prose)?;
-    if !info.is_reliable() {
-        return None;
+    let code = if is_latin(&prose) { latin::identified(&prose) } else { by_whatlang(&prose) }?;
+    codes::shortest(code).map(str::to_string)
+}
+
+fn is_latin(text: &str) -> bool {
+    if text.is_ascii() {
+        return true;
     }
-    codes::shortest(info.lang().code()).map(str::to_string)
+    whatlang::detect_script(text) == Some(whatlang::Script::Latin)
+}
+
+/// Scripts of one language, or of a few, are quick to tell.
+fn by_whatlang(text: &str) -> Option<&'static str> {
+    let info = whatlang::detect(text)?;
+    info.is_reliable().then(|| info.lang().code())
 }
 
 /// A language tag as sources write it (`en-US`, `pt_BR`, `eng`, `ZH-Hant`) as a code;
