@@ -1,4 +1,5 @@
-//! Cells: one value per window, start and combination of dimensions.
+//! Cells: one value per window, start and combination of dimensions. A vocabulary of
+//! small types that are read together, hence one file.
 
 use std::fmt;
 

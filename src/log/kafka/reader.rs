@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataflows::record::{Positions, Stored, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::client::{self, classify};
 use super::topics::Topics;
@@ -22,9 +23,23 @@ use crate::log::{LogError, Reader, metrics};
 /// The group of a reader; it never commits, so all share one name.
 const READING_GROUP: &str = "read";
 
+/// Reaching the end of a partition is asked for, and no error to log.
+struct Reading;
+
+impl ClientContext for Reading {
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error {
+            KafkaError::Global(RDKafkaErrorCode::PartitionEOF) => {}
+            error => tracing::warn!(%error, reason, "the connection to Kafka reports an error"),
+        }
+    }
+}
+
+impl ConsumerContext for Reading {}
+
 pub(super) struct KafkaReader {
     topics: Arc<Topics>,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Reading>,
     next: Positions,
     /// Our name of each topic by the brokers' name.
     names: HashMap<String, Arc<str>>,
@@ -57,8 +72,9 @@ impl KafkaReader {
                 .add_partition_offset(&name, partition.partition as i32, offset)
                 .map_err(|e| classify(attempt, &e))?;
         }
-        let consumer: BaseConsumer =
-            client::consumer(&topics.settings, READING_GROUP).create().map_err(|e| classify(attempt, &e))?;
+        let consumer: BaseConsumer<Reading> = client::consumer(&topics.settings, READING_GROUP)
+            .create_with_context(Reading)
+            .map_err(|e| classify(attempt, &e))?;
         consumer.assign(&assignment).map_err(|e| classify(attempt, &e))?;
         Ok(Self { topics, consumer, next, names })
     }
