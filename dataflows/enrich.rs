@@ -45,17 +45,24 @@ pub struct Outcomes {
     pub already_deleted: u64,
 }
 
+/// Whether an item, by its content id, is included in something.
+pub type Includes = dyn Fn(&str) -> bool + Send + Sync;
+/// The partition of a key.
+pub type PartitionOf = dyn Fn(&[u8]) -> u32 + Send + Sync;
+/// Takes the counts of a batch and the reasons of its faults.
+pub type Observe = dyn Fn(&Outcomes, &[Reason]) + Send + Sync;
+
 /// What a step needs besides the record.
 #[derive(Clone)]
 pub struct Settings {
     pub limits: Limits,
     pub topics: Arc<Topics>,
     /// Whether an item's sentiment is analysed, by content id.
-    pub sentiment: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    pub sentiment: Arc<Includes>,
     /// The partition that a key belongs to, for the topic's partition count.
-    pub partition_of: Arc<dyn Fn(&[u8]) -> u32 + Send + Sync>,
+    pub partition_of: Arc<PartitionOf>,
     /// Called with every counted batch, and with the reason of every fault.
-    pub observe: Arc<dyn Fn(&Outcomes, &[Reason]) + Send + Sync>,
+    pub observe: Arc<Observe>,
 }
 
 /// Enriches the records of content.events that this worker owns.

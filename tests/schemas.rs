@@ -18,6 +18,8 @@ fn schemas() -> BTreeMap<&'static str, schemars::Schema> {
     [
         ("content.events", schema_for!(ContentEvent)),
         ("content.enriched", schema_for!(Enriched)),
+        ("results.volume", schema_for!(dataflows::volume::VolumeCell)),
+        ("dead.letters", schema_for!(dataflows::faults::DeadLetter)),
         ("control.cluster.heartbeat", schema_for!(Heartbeat)),
         ("control.cluster.committers", schema_for!(Highest)),
         ("digests", schema_for!(Digest)),

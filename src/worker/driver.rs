@@ -145,7 +145,7 @@ impl Driver {
 
     /// Moves everything on that can be moved, as of `now_ms`.
     pub fn tick(&mut self, now_ms: i64) -> Ticked {
-        let committed = self.take_confirmations();
+        let committed = self.take_confirmations(now_ms);
         let latest = self.shared.latest.load(Ordering::SeqCst);
         if latest > self.current {
             self.advance(latest);
@@ -236,7 +236,7 @@ impl Driver {
         self.uncommitted.is_empty() && !self.commit_under_way() && self.epochs.borrow().is_empty()
     }
 
-    fn take_confirmations(&mut self) -> Option<Epoch> {
+    fn take_confirmations(&mut self, now_ms: i64) -> Option<Epoch> {
         let through = match &mut self.commits {
             Some(commits) => {
                 let through = commits.confirmed();
@@ -248,13 +248,15 @@ impl Driver {
             }
             None => Some(self.shared.committed.load(Ordering::SeqCst)),
         }?;
-        self.retire(through)
+        self.retire(through, now_ms)
     }
 
     /// Returns the credit of epochs up to `through`.
-    fn retire(&mut self, through: Epoch) -> Option<Epoch> {
+    fn retire(&mut self, through: Epoch, now_ms: i64) -> Option<Epoch> {
         while self.uncommitted.front().is_some_and(|(epoch, _, _)| *epoch <= through) {
-            let (_, bytes, _) = self.uncommitted.pop_front().expect("just seen");
+            let (_, bytes, fed_ms) = self.uncommitted.pop_front().expect("just seen");
+            let took_s = (now_ms - fed_ms).max(0) as f64 / 1e3;
+            metrics::STAGE_DURATION.with_label_values(&[self.name]).observe(took_s);
             self.credit_used -= bytes;
         }
         if through <= self.committed {

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::ops::metrics::{counter_vec, gauge_vec, int_gauge, int_gauge_vec};
+use crate::ops::metrics::{SECONDS_BUCKETS, counter_vec, gauge_vec, histogram_vec, int_gauge, int_gauge_vec};
 
 pub static STAGE_RECORDS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter_vec(
@@ -24,6 +24,14 @@ pub static OUTPUT_RECORDS: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "tidings_stage_output_records_total",
         "Records that a stage handed to its committer.",
         &["stage"],
+    )
+});
+pub static STAGE_DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
+    histogram_vec(
+        "tidings_stage_duration_seconds",
+        "From reading an epoch's records to the commit of what they became.",
+        &["stage"],
+        SECONDS_BUCKETS,
     )
 });
 pub static CREDIT_USED: LazyLock<IntGaugeVec> = LazyLock::new(|| {

@@ -43,6 +43,8 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 pub struct Running {
     pub process: Child,
     data: PathBuf,
+    /// Reads standard error all along: a full pipe would stop the process.
+    log: Option<std::thread::JoinHandle<String>>,
 }
 
 impl Running {
@@ -52,8 +54,14 @@ impl Running {
     }
 
     pub fn spawn(command: &mut Command, folder: &Path) -> Self {
-        let process = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
-        Self { process, data: folder.join("data") }
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut stderr = process.stderr.take().expect("piped");
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            let _ = stderr.read_to_string(&mut log);
+            log
+        });
+        Self { process, data: folder.join("data"), log: Some(log) }
     }
 
     /// The process that works, once it serves.
@@ -80,14 +88,9 @@ impl Running {
 
     /// Waits for the end; the exit code and everything it logged.
     pub fn end(mut self) -> (Option<i32>, String) {
-        let mut log = String::new();
-        let mut stderr = self.process.stderr.take().expect("piped");
-        let reader = std::thread::spawn(move || {
-            let _ = stderr.read_to_string(&mut log);
-            log
-        });
         let status = until("the end of the process", || self.process.try_wait().expect("waits"));
-        (status.code(), reader.join().expect("reads"))
+        let log = self.log.take().expect("taken once");
+        (status.code(), log.join().expect("reads"))
     }
 }
 

@@ -2,7 +2,7 @@
 //! by header and in the hidden way, and fails as scripted. Counts what it takes. It is
 //! long because one server plays every address that is used.
 
-#![allow(clippy::result_large_err, reason = "an error here is the response itself")]
+#![expect(clippy::result_large_err, reason = "an error here is the response itself")]
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
