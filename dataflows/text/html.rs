@@ -25,8 +25,8 @@
 //! [`EXPANSION_MAX`] times as long. Tokens follow the HTML standard (a test compares with
 //! html5ever's tokenizer on random soup) with two exceptions: references need their
 //! semicolon, and a script ends at the first `</script`. html5ever itself is not used: it
-//! compares each attribute of a tag with all before it, which lets one megabyte of
-//! attributes hold a worker for half a minute.
+//! compares each attribute of a tag with all before it, which takes 1.8 s for 0.2 MB of
+//! attributes and grows with the square.
 
 mod elements;
 mod reference;
