@@ -148,6 +148,5 @@ mod tests {
         assert_eq!(reason(&with(&format!(r#","x":"{}""#, "a".repeat(1000)))), Some(Reason::TooLarge));
         let future = with("").replace(":0}", &format!(":{}}}", HOUR_MS * 11 + 1));
         assert_eq!(reason(&future), Some(Reason::Future));
-        assert_eq!(reason(&future.replace('1', "1")), Some(Reason::Future));
     }
 }

@@ -62,6 +62,8 @@ pub struct Gauges {
 }
 
 type CellChange = (CellKey, Epoch, Sums);
+type CellTrace = TraceAgent<KeySpine<CellKey, Epoch, Sums>>;
+type AuthorTrace = TraceAgent<KeySpine<(CellKey, AuthorSymbol), Epoch, isize>>;
 type AuthorChange = ((CellKey, AuthorSymbol), Epoch, isize);
 
 /// Retractions of what is frozen, fed back by [`Frozen::retractions`].
@@ -201,16 +203,16 @@ fn publish<'scope>(
 /// The arrangements of one worker, from which frozen cells are retracted: expiry
 /// is a retraction of buckets, not of events.
 pub struct Frozen {
-    cells: TraceAgent<KeySpine<CellKey, Epoch, Sums>>,
-    authors: TraceAgent<KeySpine<(CellKey, AuthorSymbol), Epoch, isize>>,
+    cells: CellTrace,
+    authors: AuthorTrace,
     settings: Settings,
     retracted: [i64; 3],
 }
 
 impl Frozen {
     fn new<'scope>(
-        cells: &Arranged<'scope, TraceAgent<KeySpine<CellKey, Epoch, Sums>>>,
-        authors: &Arranged<'scope, TraceAgent<KeySpine<(CellKey, AuthorSymbol), Epoch, isize>>>,
+        cells: &Arranged<'scope, CellTrace>,
+        authors: &Arranged<'scope, AuthorTrace>,
         settings: Settings,
     ) -> Self {
         Self {

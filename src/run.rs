@@ -185,7 +185,7 @@ fn pipeline(
         let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
         Failure::new(Exit::Usage, text.join("\n"))
     })?;
-    let sentiment = config.features.sentiment_analysis.clone();
+    let sentiment = config.features.sentiment_analysis;
     let condition = node.health.condition("results");
     let watchdogs: Mutex<Vec<Option<Watchdog>>> = Mutex::new(Vec::new());
     let health = Arc::clone(&node.health);

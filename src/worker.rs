@@ -189,7 +189,7 @@ fn prepare(pipeline: Pipeline, committers: Committers) -> Result<Arc<Context>, L
     let hydrated_from = pipeline
         .index
         .catch_up(log.as_ref(), |read| {
-            tracing::debug!(read, "reading content.enriched into the identity index")
+            tracing::debug!(read, "reading content.enriched into the identity index");
         })
         .map_err(|e| LogError::Fatal(e.to_string()))?;
     let committed = log.committed(ENRICH)?;

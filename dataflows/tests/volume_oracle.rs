@@ -270,8 +270,8 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
         let epochs = std::mem::take(&mut *collected.borrow_mut());
         let records =
             epochs.into_iter().flat_map(|(epoch, c)| c.records.into_iter().map(move |r| (epoch, r)));
-        captured.lock().unwrap().extend(records);
-        let mut total = late.lock().unwrap();
+        captured.lock().expect("no worker panicked").extend(records);
+        let mut total = late.lock().expect("no worker panicked");
         for (sum, n) in total.iter_mut().zip(gauges.late.get()) {
             *sum += n;
         }
@@ -281,10 +281,10 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
     .into_iter()
     .for_each(|worker| worker.expect("no worker panics"));
     let mut by_epoch = vec![Vec::new(); n + 1];
-    for (epoch, record) in records.lock().unwrap().drain(..) {
-        by_epoch[(epoch.max(HYDRATED) - HYDRATED) as usize].push(record);
+    for (epoch, record) in records.lock().expect("no worker panicked").drain(..) {
+        by_epoch[(epoch - HYDRATED) as usize].push(record);
     }
-    let late = *counts.lock().unwrap();
+    let late = *counts.lock().expect("no worker panicked");
     (by_epoch, late)
 }
 

@@ -109,7 +109,7 @@ impl Explode {
         let symbol = symbol(&self.hash, dimension, name);
         match self.announced.get(&symbol) {
             Some(known) => {
-                assert_eq!(&**known, name, "two names have the same hash: restart with another key")
+                assert_eq!(&**known, name, "two names have the same hash: restart with another key");
             }
             None => {
                 let name: Arc<str> = name.into();

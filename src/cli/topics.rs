@@ -33,7 +33,7 @@ pub(super) fn run(config: &Config, command: TopicsCommand) -> Result<ExitCode, F
             command::write_tail(log.as_ref(), &args, &mut out, || false).map_err(refused)?;
         }
         (TopicsCommand::Tail(args), Reach::Server(client)) => {
-            tail(&client, &args.path(), args.json, &mut out)?
+            tail(&client, &args.path(), args.json, &mut out)?;
         }
     }
     Ok(Exit::Ok.into())

@@ -72,6 +72,7 @@ fn accept(ingest: &Ingest, body: &[u8], whole: bool) -> Result<Receipt, Problem>
 }
 
 /// What a producer should do about an error of the log.
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 pub fn problem(error: LogError) -> Problem {
     match error {
         LogError::Retry(_) => Problem::unavailable(error.to_string(), RETRY_AFTER_S),

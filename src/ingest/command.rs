@@ -84,6 +84,7 @@ fn report(receipt: &Receipt, numbers: &[usize], out: &mut dyn Write) -> Result<(
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn unwritable(error: std::io::Error) -> Failure {
     Failure::failed(format!("cannot write to standard output: {error}"))
 }

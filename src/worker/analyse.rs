@@ -253,7 +253,7 @@ impl Hydration<'_> {
         let ends = ends(self.context.pipeline.log.as_ref(), topic::CLOCK)?;
         let from = ends.iter().map(|(p, end)| (p.clone(), end.saturating_sub(TICKS_READ))).collect();
         let mut last = Millis(0);
-        self.read(from, &ends, |stored| last = last.max(Millis(stored.timestamp_ms)))?;
+        self.read(&from, &ends, |stored| last = last.max(Millis(stored.timestamp_ms)))?;
         Ok(last)
     }
 
@@ -265,7 +265,7 @@ impl Hydration<'_> {
         let mut cells: HashMap<Vec<u8>, Published> = HashMap::new();
         let from = ends.keys().map(|p| (p.clone(), 0)).collect();
         let hash = &self.context.hash;
-        self.read(from, &ends, |stored| {
+        self.read(&from, &ends, |stored| {
             let Some(value) = stored.value else {
                 cells.remove(&stored.key);
                 return;
@@ -282,8 +282,8 @@ impl Hydration<'_> {
         Ok(cells.into_values())
     }
 
-    fn read(&self, from: Positions, ends: &Positions, mut f: impl FnMut(Stored)) -> Result<(), LogError> {
-        let mut reader = self.context.pipeline.log.reader(&from)?;
+    fn read(&self, from: &Positions, ends: &Positions, mut f: impl FnMut(Stored)) -> Result<(), LogError> {
+        let mut reader = self.context.pipeline.log.reader(from)?;
         while !reached(&reader.positions(), ends) {
             reader.poll(Duration::from_millis(200), READ_BYTES_MAX)?.into_iter().for_each(&mut f);
         }

@@ -34,7 +34,7 @@ impl Commits {
         let run = move || {
             let mut committer = committer;
             for (through, transaction) in received {
-                match commit(committer.as_mut(), transaction, &failures) {
+                match commit(committer.as_mut(), &transaction, &failures) {
                     Ok(()) => {
                         if confirm.send(through).is_err() {
                             return;
@@ -88,7 +88,7 @@ impl Drop for Commits {
 
 fn commit(
     committer: &mut dyn Committer,
-    transaction: Transaction,
+    transaction: &Transaction,
     failures: &Failures,
 ) -> Result<(), LogError> {
     let mut pause = RETRY_MIN;

@@ -90,6 +90,7 @@ impl Enrich {
         ticked.busy
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     fn fail(&self, error: impl ToString) {
         self.context.failures.fail(LogError::Fatal(error.to_string()));
     }

@@ -77,6 +77,7 @@ impl Index {
         self.meta.insert("format", FORMAT)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     fn error(&self, e: impl ToString) -> IndexError {
         IndexError::Store(self.path.clone(), e.to_string())
     }

@@ -340,7 +340,7 @@ async fn the_embedded_log_holds_what_was_polled() {
     use dataflows::record::{TopicPartition, topic};
     use tidings::log::{Settings as LogSettings, TopicSpec};
     let bench = Bench::new().await;
-    let file: toml::Table = include_str!("../config/default.toml").parse().expect("TOML");
+    let file: toml::Table = include_str!("../../config/default.toml").parse().expect("TOML");
     let mut log_settings: LogSettings = file["log"].clone().try_into().expect("every knob");
     log_settings.record_bytes_max = 10_000;
     let folder = tempfile::tempdir().expect("a folder");

@@ -16,6 +16,9 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
+/// Platform, topic and channel of a cell: absent, null or a name.
+type Place = [Option<Option<String>>; 3];
+
 /// One item as it stands after all events.
 #[derive(Clone)]
 struct Item {
@@ -144,7 +147,7 @@ impl Stream {
             likes: i64,
             authors: BTreeSet<(&'a str, &'a str)>,
         }
-        let mut sums: BTreeMap<(&str, i64, &str, [Option<Option<String>>; 3]), Sum<'_>> = BTreeMap::new();
+        let mut sums: BTreeMap<(&str, i64, &str, Place), Sum<'_>> = BTreeMap::new();
         for item in self.items.values() {
             let analysis = analyse(None, Some(&item.text), Some("en"), topics, true);
             let compound = analysis.sentiment.map(|s| (s.compound * 1e4).round() as i64);

@@ -210,9 +210,9 @@ pub(super) fn is_html(input: &str) -> bool {
     let mut comments_end = true;
     input.match_indices('<').any(|(at, _)| {
         let text = &input[at..];
-        if text.starts_with("<!--") {
+        if let Some(comment) = text.strip_prefix("<!--") {
             // If one comment has no end, no later one has.
-            comments_end = comments_end && text[4..].contains("-->");
+            comments_end = comments_end && comment.contains("-->");
             return comments_end;
         }
         if let Some(declaration) = text.strip_prefix("<!") {

@@ -140,10 +140,8 @@ impl TokenSink for Oracle {
                 }
                 effect => writer.boundary(effect, true),
             },
-            Token::TagToken(tag) if tag.kind == EndTag => {
-                if skipping.take().is_none() {
-                    writer.boundary(elements::effect(&tag.name), false);
-                }
+            Token::TagToken(tag) if tag.kind == EndTag && skipping.take().is_none() => {
+                writer.boundary(elements::effect(&tag.name), false);
             }
             _ => {}
         }

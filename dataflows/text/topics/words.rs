@@ -40,7 +40,7 @@ pub(super) fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     let free_before = match text[..start].chars().next_back() {
         None => true,
         Some(before) if is_word(first) => !joins(before, first),
-        Some(before) => before != first && !(is_word(before) && !is_unspaced(before)),
+        Some(before) => before != first && (!is_word(before) || is_unspaced(before)),
     };
     let free_after = match text[end..].chars().next() {
         None => true,
