@@ -78,6 +78,9 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config").field("data_dir", &self.data_dir).finish_non_exhaustive()
     }
+    pub models: crate::memory::models::Settings,
+    pub embed: crate::memory::embed::Settings,
+    pub memory: crate::memory::Settings,
 }
 
 /// What can be switched off for all content or a part of it.

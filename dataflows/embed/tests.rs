@@ -13,6 +13,7 @@ fn version(revision: u64, text: Option<&str>) -> Enriched {
         change: if text.is_some() { Change::Updated } else { Change::Deleted },
         version: Version { revision, enrichment: 0 },
         ingested_at: Millis(5),
+        content_hash: String::new(),
         previous: None,
         content: text.map(|text| Content {
             platform: "rss".into(),
