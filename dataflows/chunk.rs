@@ -73,14 +73,18 @@ mod tests {
         let alphabet: Vec<char> = "ab .!?\n\t é漢。👩\u{200d}".chars().collect();
         for round in 0..500 {
             let length = random.random_range(0..300);
-            let text: String = (0..length).map(|_| alphabet[random.random_range(0..alphabet.len())]).collect();
+            let text: String =
+                (0..length).map(|_| alphabet[random.random_range(0..alphabet.len())]).collect();
             let chars_max = random.random_range(1..40);
             let cut = chunks(&text, chars_max);
             let squeeze = |s: &str| s.chars().filter(|c| !c.is_whitespace()).collect::<String>();
             assert_eq!(squeeze(&text), squeeze(&cut.concat()), "seed {seed} round {round}");
             for chunk in cut {
                 let count = chunk.chars().count();
-                assert!((1..=chars_max).contains(&count), "seed {seed} round {round}: {count} of {chars_max}");
+                assert!(
+                    (1..=chars_max).contains(&count),
+                    "seed {seed} round {round}: {count} of {chars_max}"
+                );
                 assert_eq!(chunk, chunk.trim(), "seed {seed} round {round}");
             }
         }

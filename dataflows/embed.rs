@@ -243,9 +243,7 @@ pub fn graph<'scope>(
 }
 
 /// An answer with a vector for each chunk, or the fault.
-fn checked(
-    (plan, answer): (Arc<Plan>, Answer<Vec<Vector>>),
-) -> Result<(Arc<Plan>, Vec<Vector>), Fault> {
+fn checked((plan, answer): (Arc<Plan>, Answer<Vec<Vector>>)) -> Result<(Arc<Plan>, Vec<Vector>), Fault> {
     match answer {
         Ok(vectors) if vectors.len() == plan.chunks.len() => Ok((plan, vectors)),
         Ok(vectors) => {

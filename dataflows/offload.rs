@@ -217,7 +217,9 @@ mod tests {
         let mut got: Vec<(u64, u64, Answer<u64>)> = captured
             .extract()
             .into_iter()
-            .flat_map(|(time, answers)| answers.into_iter().map(move |(request, answer)| (time, request, answer)))
+            .flat_map(|(time, answers)| {
+                answers.into_iter().map(move |(request, answer)| (time, request, answer))
+            })
             .collect();
         got.sort_by_key(|(time, request, _)| (*time, *request));
         let mut expected = Vec::new();

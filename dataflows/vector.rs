@@ -136,8 +136,7 @@ mod tests {
         let seed = 7;
         let mut random = StdRng::seed_from_u64(seed);
         for round in 0..200 {
-            let mut draw =
-                || Vector((0..384).map(|_| random.random::<f32>() - 0.5).collect()).normalized();
+            let mut draw = || Vector((0..384).map(|_| random.random::<f32>() - 0.5).collect()).normalized();
             let (a, b) = (draw(), draw());
             let (qa, qb) = (quantize(&a.0), quantize(&b.0));
             let near = dot_codes(&qa.codes, &qb.codes) as f32 * qa.scale * qb.scale;

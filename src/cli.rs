@@ -212,6 +212,8 @@ fn sources(config: &Config, command: SourcesCommand) -> Result<ExitCode, Failure
     let run = crate::poll::command::run(command, &config.poll, &sources, &config.data_dir, &mut out);
     let good = runtime.block_on(run).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     Ok(if good { Exit::Ok } else { Exit::Negative }.into())
+}
+
 /// The user's folder for what was fetched.
 fn cache_dir() -> PathBuf {
     Environment::of_process(None).cache_dir().unwrap_or_else(|| PathBuf::from("cache"))

@@ -63,6 +63,9 @@ pub struct Config {
     pub worker: crate::worker::Settings,
     pub volume: crate::worker::VolumeSettings,
     pub ingest: crate::ingest::Settings,
+    pub models: crate::memory::models::Settings,
+    pub embed: crate::memory::embed::Settings,
+    pub memory: crate::memory::Settings,
     /// The watched topics, `[[topic]]` of topics.toml.
     pub topic: Vec<dataflows::text::topics::Topic>,
     pub poll: crate::poll::Settings,
@@ -78,9 +81,6 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config").field("data_dir", &self.data_dir).finish_non_exhaustive()
     }
-    pub models: crate::memory::models::Settings,
-    pub embed: crate::memory::embed::Settings,
-    pub memory: crate::memory::Settings,
 }
 
 /// What can be switched off for all content or a part of it.

@@ -228,10 +228,34 @@ pub fn open(
     match &address.url {
         None => {
             let path = data_dir.join("memory").join("memory.sqlite");
-            Ok(Arc::new(sqlite::Sqlite::open(&settings.sqlite, &path)?))
+            match sqlite::Sqlite::open(&settings.sqlite, &path) {
+                Err(MemoryError::Fatal(reason)) => {
+                    tracing::error!(
+                        reason,
+                        "the memory is damaged: it is set aside and rebuilt from the log"
+                    );
+                    set_aside(&path)?;
+                    Ok(Arc::new(sqlite::Sqlite::open(&settings.sqlite, &path)?))
+                }
+                opened => Ok(Arc::new(opened?)),
+            }
         }
-        Some(url) => Ok(Arc::new(qdrant::Qdrant::open(&settings.qdrant, url, address.api_key.as_ref())?)),
+        Some(url) => {
+            Ok(Arc::new(qdrant::Qdrant::open(&settings.qdrant, url.url(), address.api_key.as_ref())?))
+        }
     }
+}
+
+/// Renames a damaged file and what SQLite keeps beside it; one such file is kept.
+fn set_aside(path: &Path) -> Result<(), MemoryError> {
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_os_string();
+        beside.push(suffix);
+        // Not there is as good as removed.
+        let _ = std::fs::remove_file(beside);
+    }
+    std::fs::rename(path, path.with_extension("damaged"))
+        .map_err(|e| MemoryError::Misconfigured(format!("cannot move {} aside: {e}", path.display())))
 }
 
 /// A loop that runs on a thread of its own until it is stopped.

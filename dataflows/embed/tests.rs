@@ -47,7 +47,8 @@ fn a_shorter_version_leaves_tombstones_and_a_deletion_leaves_only_those() {
     let records = long.records("m", &vectors(&long));
     assert_eq!(records.len(), 3);
     assert!(records.iter().all(|r| r.partition == Some(3) && r.value.is_some()));
-    let first: Embedded = serde_json::from_slice(records[0].value.as_deref().expect("a value")).expect("valid");
+    let first: Embedded =
+        serde_json::from_slice(records[0].value.as_deref().expect("a value")).expect("valid");
     assert_eq!((first.chunk, first.payload.text.as_str()), (0, "aaaaaaaa"));
 
     let short = plan(&version(2, Some("aaaaaaaa")), 3, 3, LIMITS);
@@ -64,10 +65,10 @@ fn a_shorter_version_leaves_tombstones_and_a_deletion_leaves_only_those() {
 
     let deleted = plan(&version(3, None), 3, 1, LIMITS).records("m", &[]);
     assert_eq!(deleted.len(), 1);
-    assert_eq!((deleted[0].value.as_ref(), parse_version(&deleted[0].headers[0].1)), (
-        None,
-        Some(Version { revision: 3, enrichment: 0 })
-    ));
+    assert_eq!(
+        (deleted[0].value.as_ref(), parse_version(&deleted[0].headers[0].1)),
+        (None, Some(Version { revision: 3, enrichment: 0 }))
+    );
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub(super) static BYTES: LazyLock<IntCounterVec> = LazyLock::new(|| {
 
 static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let help = "Records of a topic that a consumer has yet to read: an upper bound, from offsets.";
-    let gauge =
-        IntGaugeVec::new(Opts::new("tidings_log_lag_records", help), &["group", "topic"]).expect("a valid metric");
+    let gauge = IntGaugeVec::new(Opts::new("tidings_log_lag_records", help), &["group", "topic"])
+        .expect("a valid metric");
     registry().register(Box::new(gauge.clone())).expect("registered once");
     gauge
 });

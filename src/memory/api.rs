@@ -50,7 +50,10 @@ async fn answer(
         Ok(Ok(answer)) => Ok(Json(answer)),
         Ok(Err(error @ MemoryError::Retry(_))) => {
             tracing::warn!(%error, "a search failed");
-            Err(Problem::unavailable("the memory is unavailable for now; /health/memory says why", RETRY_AFTER_S))
+            Err(Problem::unavailable(
+                "the memory is unavailable for now; /health/memory says why",
+                RETRY_AFTER_S,
+            ))
         }
         Ok(Err(error)) => {
             tracing::error!(%error, "a search failed");

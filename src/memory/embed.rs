@@ -160,8 +160,10 @@ impl Line {
             let (input, plans) = scope.new_input::<Vec<Arc<Plan>>>();
             let (embedded, faults) = graph(plans, budget, pool);
             let (keep_embedded, keep_faults) = (done.clone(), done.clone());
-            let (embedded, _) = embedded.inspect(move |done| keep_embedded.borrow_mut().0.push(done.clone())).probe();
-            let (faults, _) = faults.inspect(move |fault| keep_faults.borrow_mut().1.push(fault.clone())).probe();
+            let (embedded, _) =
+                embedded.inspect(move |done| keep_embedded.borrow_mut().0.push(done.clone())).probe();
+            let (faults, _) =
+                faults.inspect(move |fault| keep_faults.borrow_mut().1.push(fault.clone())).probe();
             // An epoch is done when both are past it.
             (input, (embedded, faults))
         });
@@ -347,7 +349,8 @@ fn show_lag(log: &dyn Log, positions: &Positions) -> Result<u64, LogError> {
 
 /// The version in a record; a tombstone is a deletion newer than everything.
 fn read(stored: &Stored) -> Result<Enriched, Refusal> {
-    let malformed = |e: &dyn std::fmt::Display| Refusal::new(Reason::Malformed, format!("content.enriched: {e}"));
+    let malformed =
+        |e: &dyn std::fmt::Display| Refusal::new(Reason::Malformed, format!("content.enriched: {e}"));
     match &stored.value {
         Some(value) => serde_json::from_slice(value).map_err(|e| malformed(&e)),
         None => Ok(Enriched {

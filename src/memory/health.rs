@@ -42,7 +42,9 @@ impl Health {
         let status = |trouble: &Trouble| if trouble.down { Status::Down } else { Status::Degraded };
         self.troubles()
             .into_iter()
-            .fold(Component::ok("memory"), |component, trouble| component.because(status(&trouble), trouble.reason))
+            .fold(Component::ok("memory"), |component, trouble| {
+                component.because(status(&trouble), trouble.reason)
+            })
             .details(serde_json::json!({ "backend": backend }))
     }
 

@@ -66,7 +66,10 @@ pub struct Model {
 
 enum State {
     /// Not looked for yet, or worth another look at that time.
-    Absent { reason: String, look_again: Option<Instant> },
+    Absent {
+        reason: String,
+        look_again: Option<Instant>,
+    },
     Loading,
     Ready(Arc<dyn Embedder>),
 }

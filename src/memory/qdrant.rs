@@ -160,8 +160,9 @@ impl Qdrant {
         }
         let found = self.get(&[points::about_id()])?;
         let about = match found.into_iter().next() {
-            Some(point) => points::read_about(point.payload)
-                .ok_or_else(|| MemoryError::Misconfigured(format!("collection {name} is not of this version")))?,
+            Some(point) => points::read_about(point.payload).ok_or_else(|| {
+                MemoryError::Misconfigured(format!("collection {name} is not of this version"))
+            })?,
             None => About::default(),
         };
         *self.about.lock() = Some(about.clone());
@@ -197,13 +198,13 @@ impl Qdrant {
         let name = &self.settings.collection;
         let info = self.call(|| self.client.collection_info(name))?;
         let params = info.result.and_then(|info| info.config).and_then(|config| config.params);
-        let dense = params.as_ref().and_then(|params| match params.vectors_config.as_ref()?.config.as_ref()? {
-            vectors_config::Config::ParamsMap(map) => map.map.get(DENSE).cloned(),
-            vectors_config::Config::Params(_) => None,
-        });
-        let sparse = params
-            .as_ref()
-            .and_then(|params| params.sparse_vectors_config.as_ref()?.map.get(WORDS).copied());
+        let dense =
+            params.as_ref().and_then(|params| match params.vectors_config.as_ref()?.config.as_ref()? {
+                vectors_config::Config::ParamsMap(map) => map.map.get(DENSE).cloned(),
+                vectors_config::Config::Params(_) => None,
+            });
+        let sparse =
+            params.as_ref().and_then(|params| params.sparse_vectors_config.as_ref()?.map.get(WORDS).copied());
         let fits = dense
             .is_some_and(|d| d.size == DIMENSIONS as u64 && d.distance == i32::from(Distance::Cosine))
             && sparse.is_some_and(|s| s.modifier == Some(i32::from(Modifier::Idf)));
@@ -242,8 +243,7 @@ impl Qdrant {
     }
 
     fn delete_where(&self, filter: &Filter) -> Result<(), MemoryError> {
-        let delete =
-            DeletePointsBuilder::new(&self.settings.collection).points(filter.clone()).wait(true);
+        let delete = DeletePointsBuilder::new(&self.settings.collection).points(filter.clone()).wait(true);
         self.call(|| self.client.delete_points(delete.clone())).map(|_| ())
     }
 
@@ -276,7 +276,10 @@ impl Qdrant {
     fn versions(&self, ids: HashSet<String>) -> Result<HashMap<String, Version>, MemoryError> {
         let ids: Vec<PointId> = ids.into_iter().map(PointId::from).collect();
         let found = self.get(&ids)?;
-        Ok(found.into_iter().filter_map(|point| Some((points::id_text(&point.id?)?, points::version(&point.payload)?))).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|point| Some((points::id_text(&point.id?)?, points::version(&point.payload)?)))
+            .collect())
     }
 }
 
@@ -382,7 +385,8 @@ impl Memory for Qdrant {
         }
         if !terms.is_empty() {
             let scored = ordered(next()).into_iter();
-            candidates.lexical = scored.filter_map(|point| points::text_of(&point.payload, points::ID)).collect();
+            candidates.lexical =
+                scored.filter_map(|point| points::text_of(&point.payload, points::ID)).collect();
         }
         Ok(candidates)
     }

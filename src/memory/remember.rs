@@ -55,14 +55,15 @@ pub fn run(
             expired = Some(Instant::now());
             line.expire(now);
         }
-        let records = match reader.poll(Duration::from_millis(settings.poll_timeout_ms), settings.batch_bytes_max) {
-            Err(LogError::Retry(reason)) => {
-                health.degraded(HEALTH, format!("remembering waits for the log: {reason}"));
-                line.rest(Duration::from_millis(settings.retry_delay_min_ms));
-                continue;
-            }
-            other => other?,
-        };
+        let records =
+            match reader.poll(Duration::from_millis(settings.poll_timeout_ms), settings.batch_bytes_max) {
+                Err(LogError::Retry(reason)) => {
+                    health.degraded(HEALTH, format!("remembering waits for the log: {reason}"));
+                    line.rest(Duration::from_millis(settings.retry_delay_min_ms));
+                    continue;
+                }
+                other => other?,
+            };
         if records.is_empty() {
             continue;
         }
@@ -130,7 +131,9 @@ impl Line<'_> {
             let piece: Vec<Stored> = records.by_ref().take(self.settings.batch_records_max.max(1)).collect();
             let mut positions: Positions = piece
                 .iter()
-                .map(|stored| (TopicPartition::new(stored.topic.clone(), stored.partition), stored.offset + 1))
+                .map(|stored| {
+                    (TopicPartition::new(stored.topic.clone(), stored.partition), stored.offset + 1)
+                })
                 .collect();
             if records.peek().is_none() {
                 // After the last piece everything read is applied, control records included.
@@ -191,8 +194,13 @@ impl Line<'_> {
                     return Ok(Some(value));
                 }
                 Err(MemoryError::Fatal(reason)) => {
-                    self.health.down(HEALTH, reason.clone());
-                    return Err(LogError::Fatal(reason));
+                    // No repetition helps, and nothing else has to suffer from it.
+                    tracing::error!(reason, "{what} failed for good");
+                    self.health.down(HEALTH, reason);
+                    while !self.stop.load(Ordering::Relaxed) {
+                        self.rest(Duration::from_millis(self.settings.retry_delay_max_ms));
+                    }
+                    return Ok(None);
                 }
                 Err(error) => error,
             };

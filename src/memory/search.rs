@@ -130,7 +130,10 @@ pub fn fuse(dense: &[String], lexical: &[String], k: u32) -> Vec<Fused> {
         })
         .collect();
     fused.sort_by(|a, b| {
-        b.score.total_cmp(&a.score).then_with(|| best(&a.why).cmp(&best(&b.why))).then_with(|| a.id.cmp(&b.id))
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| best(&a.why).cmp(&best(&b.why)))
+            .then_with(|| a.id.cmp(&b.id))
     });
     fused
 }

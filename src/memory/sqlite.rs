@@ -45,8 +45,9 @@ pub struct Sqlite {
 impl Sqlite {
     pub fn open(settings: &Settings, path: &Path) -> Result<Self, MemoryError> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|e| MemoryError::Misconfigured(format!("cannot create {}: {e}", folder.display())))?;
+            std::fs::create_dir_all(folder).map_err(|e| {
+                MemoryError::Misconfigured(format!("cannot create {}: {e}", folder.display()))
+            })?;
         }
         let mut writer = connect(settings, path, OpenFlags::default())?;
         store::prepare(&mut writer).map_err(|e| explain(path, &e))?;

@@ -42,7 +42,9 @@ pub fn an_older_version_never_returns(deployment: &Deployment) {
     memory.apply(&batch(whole(at(1, "old words")))).expect("applied");
     let answer = search.answer(&query("words")).expect("answers");
     assert_eq!(answer.hits[0].snippet, "new words");
-    assert!(search.answer(&query("old")).expect("answers").hits.iter().all(|hit| hit.why.lexical_rank.is_none()));
+    assert!(
+        search.answer(&query("old")).expect("answers").hits.iter().all(|hit| hit.why.lexical_rank.is_none())
+    );
 
     let deleted = Change::Deleted { id: "rss:1".into(), version: version(3), seen_at: Millis(3) };
     memory.apply(&batch(vec![deleted])).expect("applied");
@@ -53,7 +55,9 @@ pub fn an_older_version_never_returns(deployment: &Deployment) {
 
     // Only a higher revision revives, and within one batch too.
     let deleted = Change::Deleted { id: "rss:1".into(), version: version(5), seen_at: Millis(5) };
-    memory.apply(&batch([vec![deleted], whole(at(4, "four")), whole(at(6, "six words"))].concat())).expect("applied");
+    memory
+        .apply(&batch([vec![deleted], whole(at(4, "four")), whole(at(6, "six words"))].concat()))
+        .expect("applied");
     assert_eq!(ids(&search.answer(&query("six")).expect("answers")), ["rss:1"]);
 
     memory.apply(&batch(vec![Change::Forgotten { id: "rss:1".into() }])).expect("applied");
@@ -78,7 +82,9 @@ pub fn chunks_follow_their_versions(deployment: &Deployment) {
     // A tombstone of an older version does not remove what a newer one wrote.
     memory.apply(&batch(vec![gone(0, 1)])).expect("applied");
     assert_eq!(chunks(), 1);
-    memory.apply(&batch(vec![Change::ChunkGone { id: "rss:1".into(), chunk: 0, version: None }])).expect("applied");
+    memory
+        .apply(&batch(vec![Change::ChunkGone { id: "rss:1".into(), chunk: 0, version: None }]))
+        .expect("applied");
     assert_eq!(chunks(), 0);
 }
 
@@ -171,8 +177,27 @@ pub fn a_question_is_never_syntax(deployment: &Deployment) {
     let memory = filled(deployment, whole(item("x:1", "Title", "or near and not body cat")));
     let search = deployment.search(&memory);
     for question in [
-        "\"", "'", "\"cat", "cat\"*", "cat*", "title:cat", "{title body}: cat", "cat AND", "NOT cat", "NEAR(cat, 2)", "^cat",
-        "cat) OR (1=1", "'; DROP TABLE item; --", "\0cat", "a OR", "-cat", "+", "%", "\u{202e}cat", "((((", "cat\n\"",
+        "\"",
+        "'",
+        "\"cat",
+        "cat\"*",
+        "cat*",
+        "title:cat",
+        "{title body}: cat",
+        "cat AND",
+        "NOT cat",
+        "NEAR(cat, 2)",
+        "^cat",
+        "cat) OR (1=1",
+        "'; DROP TABLE item; --",
+        "\0cat",
+        "a OR",
+        "-cat",
+        "+",
+        "%",
+        "\u{202e}cat",
+        "((((",
+        "cat\n\"",
     ] {
         let answer = search.answer(&query(question)).unwrap_or_else(|e| panic!("{question:?}: {e}"));
         let mentions_cat = question.contains("cat");
@@ -188,8 +213,9 @@ pub fn a_question_is_never_syntax(deployment: &Deployment) {
 }
 
 pub fn rare_words_and_titles_weigh_more(deployment: &Deployment) {
-    let mut changes: Vec<Change> =
-        (0..40).map(|n| put(item(&format!("x:common{n}"), "", "common filler text of a usual length"))).collect();
+    let mut changes: Vec<Change> = (0..40)
+        .map(|n| put(item(&format!("x:common{n}"), "", "common filler text of a usual length")))
+        .collect();
     changes.push(put(item("x:rare", "", "rare filler text of a usual length")));
     changes.push(put(item("x:both", "", "rare common filler text of usual length")));
     changes.push(put(item("x:long", "", &format!("rare {}", "filler text of a usual length ".repeat(20)))));
@@ -210,7 +236,20 @@ pub fn rare_words_and_titles_weigh_more(deployment: &Deployment) {
 
 /// Items over a few words, some with a synonym: both rankings are partly right.
 fn random_items(random: &mut StdRng, count: usize) -> Vec<Change> {
-    let words = ["cat", "kitten", "feline", "car", "automobile", "doctor", "physician", "rain", "sun", "the", "a", "of"];
+    let words = [
+        "cat",
+        "kitten",
+        "feline",
+        "car",
+        "automobile",
+        "doctor",
+        "physician",
+        "rain",
+        "sun",
+        "the",
+        "a",
+        "of",
+    ];
     let mut changes = Vec::new();
     for n in 0..count {
         let length = random.random_range(3..12);
@@ -231,9 +270,8 @@ pub fn fusion_equals_its_recomputation(deployment: &Deployment) {
         let vector = QueryVector { model: MODEL, values: &vector.0 };
         let terms = terms::query_terms(question, settings.query_terms_max);
         let filters = Filters::default();
-        let found = memory
-            .candidates(Some(vector), &terms, &filters, settings.candidates_max)
-            .expect("candidates");
+        let found =
+            memory.candidates(Some(vector), &terms, &filters, settings.candidates_max).expect("candidates");
         let dense: Vec<String> = found.dense.iter().map(|(id, _)| id.clone()).collect();
         let answer = search.answer(&Query { limit: 50, ..query(question) }).expect("answers");
         assert_eq!(answer.mode, Mode::Hybrid);
@@ -242,15 +280,24 @@ pub fn fusion_equals_its_recomputation(deployment: &Deployment) {
             assert_eq!((&hit.id, hit.score), (&fused.id, fused.score), "seed {seed} {question}");
             assert_eq!(hit.why.dense_rank, rank(&dense), "seed {seed} {question} {}", hit.id);
             assert_eq!(hit.why.lexical_rank, rank(&found.lexical), "seed {seed} {question} {}", hit.id);
-            let recomputed: f64 =
-                [hit.why.dense_rank, hit.why.lexical_rank].iter().flatten().map(|r| 1.0 / (60.0 + f64::from(*r))).sum();
+            let recomputed: f64 = [hit.why.dense_rank, hit.why.lexical_rank]
+                .iter()
+                .flatten()
+                .map(|r| 1.0 / (60.0 + f64::from(*r)))
+                .sum();
             assert_eq!(hit.score, recomputed, "seed {seed} {question} {}", hit.id);
         }
         // The dense half is exact.
-        let mut exact: Vec<f32> = dense.iter().map(|id| {
-            let at = memory.items(std::slice::from_ref(id)).expect("items");
-            dataflows::vector::dot(vector.values, &Words::vector(at[0].text.as_deref().expect("a text")).0)
-        }).collect();
+        let mut exact: Vec<f32> = dense
+            .iter()
+            .map(|id| {
+                let at = memory.items(std::slice::from_ref(id)).expect("items");
+                dataflows::vector::dot(
+                    vector.values,
+                    &Words::vector(at[0].text.as_deref().expect("a text")).0,
+                )
+            })
+            .collect();
         let ranked = exact.clone();
         exact.sort_by(|a, b| b.total_cmp(a));
         ranked.iter().zip(&exact).for_each(|(a, b)| assert!((a - b).abs() < 1e-6, "seed {seed} {question}"));
@@ -269,7 +316,11 @@ pub fn hybrid_beats_either_half(deployment: &Deployment) {
         // The synonym: meaning finds it, the words do not.
         changes.extend(whole(item(&format!("x:meaning{n}"), "", &format!("automobile tale{n}"))));
         // Distractors for the words of the questions.
-        changes.extend(whole(item(&format!("x:off{n}"), "", &format!("road{n} news of the weather in june"))));
+        changes.extend(whole(item(
+            &format!("x:off{n}"),
+            "",
+            &format!("road{n} news of the weather in june"),
+        )));
     }
     let memory = filled(deployment, changes);
     let search = deployment.search(&memory);
@@ -288,7 +339,10 @@ pub fn hybrid_beats_either_half(deployment: &Deployment) {
         hybrid += top(&answer.hits.iter().map(|hit| hit.id.clone()).collect::<Vec<_>>());
     }
     println!("relevant among the first two, of 16: hybrid {hybrid}, dense {dense}, lexical {lexical}");
-    assert!(hybrid >= dense && hybrid >= lexical && hybrid >= 15, "hybrid {hybrid} dense {dense} lexical {lexical}");
+    assert!(
+        hybrid >= dense && hybrid >= lexical && hybrid >= 15,
+        "hybrid {hybrid} dense {dense} lexical {lexical}"
+    );
     assert!(hybrid > dense.min(lexical));
 }
 
@@ -377,7 +431,9 @@ pub fn positions_and_content_survive_reopening(deployment: &Deployment) {
         assert_eq!(memory.state().expect("state").positions, Positions::new());
         let changes = whole(item("x:1", "", "cat"));
         memory.apply(&Batch { changes, positions: first, as_of: Some(Millis(70)) }).expect("applied");
-        memory.apply(&Batch { changes: Vec::new(), positions: second, as_of: Some(Millis(60)) }).expect("applied");
+        memory
+            .apply(&Batch { changes: Vec::new(), positions: second, as_of: Some(Millis(60)) })
+            .expect("applied");
     }
     let memory = deployment.open();
     assert_eq!(memory.state().expect("state").positions, Positions::from([(at(0), 5), (at(1), 9)]));

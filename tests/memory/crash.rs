@@ -37,7 +37,7 @@ fn a_killed_process_leaves_each_vector_once_and_a_memory_that_equals_the_log() {
     }
     // The last one comes to the end by itself.
     let log = open_log(folder.path());
-    work(&*folder.path().to_path_buf(), log.clone(), &last);
+    work(folder.path(), log.clone(), &last);
 
     let mut seen = BTreeMap::new();
     for stored in read_all(&*log, topic::VECTORS) {
@@ -60,7 +60,11 @@ fn a_killed_process_leaves_each_vector_once_and_a_memory_that_equals_the_log() {
     assert_eq!(texts, expected, "seed {seed}: vectors of the last versions");
     let memory = Sqlite::open(&shipped().memory.sqlite, &memory_path(folder.path())).expect("opens");
     let state = memory.state().expect("state");
-    assert_eq!((state.items, state.chunks[MODEL]), (expected.len() as u64, expected.len() as u64), "seed {seed}");
+    assert_eq!(
+        (state.items, state.chunks[MODEL]),
+        (expected.len() as u64, expected.len() as u64),
+        "seed {seed}"
+    );
     for (id, text) in expected.iter().step_by(7) {
         let vector = Words::vector(text);
         let vector = QueryVector { model: MODEL, values: &vector.0 };
@@ -86,7 +90,8 @@ fn write_history(folder: &Path, random: &mut StdRng) -> BTreeMap<String, Option<
                 continue;
             }
             let id = format!("rss:{n}");
-            let text = (revision == 1 || random.random_bool(0.8)).then(|| format!("item{n} revision{revision}"));
+            let text =
+                (revision == 1 || random.random_bool(0.8)).then(|| format!("item{n} revision{revision}"));
             records.push(record(&enriched(&id, revision, text.as_deref())));
             last.insert(id, text);
         }
@@ -98,7 +103,7 @@ fn write_history(folder: &Path, random: &mut StdRng) -> BTreeMap<String, Option<
 }
 
 /// Both lines, until everything is embedded and remembered.
-fn work(folder: &PathBuf, log: Arc<dyn tidings::log::Log>, last: &BTreeMap<String, Option<String>>) {
+fn work(folder: &Path, log: Arc<dyn tidings::log::Log>, last: &BTreeMap<String, Option<String>>) {
     let memory = Arc::new(Sqlite::open(&shipped().memory.sqlite, &memory_path(folder)).expect("opens"));
     let stop = Arc::new(AtomicBool::new(false));
     let mut settings = shipped();
@@ -144,7 +149,12 @@ fn work(folder: &PathBuf, log: Arc<dyn tidings::log::Log>, last: &BTreeMap<Strin
 
 fn start_child(folder: &Path) -> Child {
     Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "crash::the_child_that_works_until_it_is_killed", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "crash::the_child_that_works_until_it_is_killed",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(CHILD, folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -156,7 +166,8 @@ fn start_child(folder: &Path) -> Child {
 fn wait_for_progress(child: &mut Child) {
     use std::io::BufRead;
     let output = child.stdout.take().expect("piped");
-    let progress = std::io::BufReader::new(output).lines().any(|line| line.is_ok_and(|l| l.contains("working")));
+    let progress =
+        std::io::BufReader::new(output).lines().any(|line| line.is_ok_and(|l| l.contains("working")));
     assert!(progress, "the child ended before it did anything");
 }
 

@@ -156,7 +156,8 @@ pub fn chunk(item: &Item, index: u32, text: &str) -> Change {
 
 /// The item and its whole text as one chunk.
 pub fn whole(item: Item) -> Vec<Change> {
-    let text = format!("{} {}", item.title.clone().unwrap_or_default(), item.text.clone().unwrap_or_default());
+    let text =
+        format!("{} {}", item.title.clone().unwrap_or_default(), item.text.clone().unwrap_or_default());
     vec![chunk(&item, 0, text.trim()), put(item)]
 }
 
@@ -181,7 +182,8 @@ pub struct Words {
     pub hang: Mutex<()>,
 }
 
-const SYNONYMS: &[(&str, &str)] = &[("automobile", "car"), ("physician", "doctor"), ("kitten", "cat"), ("feline", "cat")];
+const SYNONYMS: &[(&str, &str)] =
+    &[("automobile", "car"), ("physician", "doctor"), ("kitten", "cat"), ("feline", "cat")];
 
 impl Words {
     pub fn vector(text: &str) -> Vector {

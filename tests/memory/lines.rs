@@ -72,7 +72,9 @@ impl Site {
 
     fn dead_letters(&self) -> Vec<DeadLetter> {
         let all = read_all(&*self.log, topic::DEAD_LETTERS);
-        all.into_iter().map(|r| serde_json::from_slice(&r.value.expect("a value")).expect("a letter")).collect()
+        all.into_iter()
+            .map(|r| serde_json::from_slice(&r.value.expect("a value")).expect("a letter"))
+            .collect()
     }
 }
 
@@ -83,7 +85,9 @@ struct Line {
 }
 
 impl Line {
-    fn start(run: impl FnOnce(Arc<AtomicBool>, Arc<Health>) -> Result<(), LogError> + Send + 'static) -> Self {
+    fn start(
+        run: impl FnOnce(Arc<AtomicBool>, Arc<Health>) -> Result<(), LogError> + Send + 'static,
+    ) -> Self {
         let (stop, health) = (Arc::new(AtomicBool::new(false)), Health::new());
         let (stop_inside, health_inside) = (stop.clone(), health.clone());
         let thread = Some(std::thread::spawn(move || run(stop_inside, health_inside)));
@@ -186,7 +190,9 @@ fn what_panics_fails_or_hangs_is_a_dead_letter_and_the_rest_goes_on() {
     for (n, text) in ["good 1", "panic", "good 2", "fail", "hang", "good 3"].iter().enumerate() {
         site.append(&format!("rss:{n}"), 1, Some(text));
     }
-    site.log.append(vec![Record { value: Some(b"no JSON".to_vec()), ..record(&enriched("rss:x", 1, None)) }]).expect("appended");
+    site.log
+        .append(vec![Record { value: Some(b"no JSON".to_vec()), ..record(&enriched("rss:x", 1, None)) }])
+        .expect("appended");
     site.until_embedded();
     site.append("rss:later", 1, Some("good 4"));
     site.until_embedded();
@@ -194,7 +200,8 @@ fn what_panics_fails_or_hangs_is_a_dead_letter_and_the_rest_goes_on() {
     line.end().expect("ends well");
     let embedded: BTreeSet<String> = site.vectors().into_iter().map(|(_, e)| e.payload.text).collect();
     assert_eq!(embedded, BTreeSet::from(["good 1", "good 2", "good 3", "good 4"].map(String::from)));
-    let mut letters: Vec<(String, Reason)> = site.dead_letters().into_iter().map(|l| (l.key, l.reason)).collect();
+    let mut letters: Vec<(String, Reason)> =
+        site.dead_letters().into_iter().map(|l| (l.key, l.reason)).collect();
     letters.sort();
     let expected = [
         ("rss:1", Reason::Panicked),
@@ -272,10 +279,12 @@ fn what_is_published_is_found_and_what_is_deleted_is_not() {
         let embed = site.embed(&words, |_| ());
         until("found by meaning", || found("feline") == ["rss:1"]);
         site.append("rss:1", 2, Some("the automobile sleeps"));
-        until("the edit", || found("car") == ["rss:1"] && !found("kitten").contains(&"rss:1".to_string()) || {
-            // Until the new vector is there the old one may still rank it.
-            let answer = search.answer(&query("kitten")).expect("answers");
-            answer.hits.iter().all(|hit| hit.why.lexical_rank.is_none()) && found("car") == ["rss:1"]
+        until("the edit", || {
+            found("car") == ["rss:1"] && !found("kitten").contains(&"rss:1".to_string()) || {
+                // Until the new vector is there the old one may still rank it.
+                let answer = search.answer(&query("kitten")).expect("answers");
+                answer.hits.iter().all(|hit| hit.why.lexical_rank.is_none()) && found("car") == ["rss:1"]
+            }
         });
         site.append("rss:1", 3, None);
         until("the deletion", || found("car").is_empty() && found("sleeps").is_empty());
@@ -356,7 +365,15 @@ fn the_api_answers_hits_and_problems() {
         let hit = &answer["hits"][0];
         assert_eq!((hit["id"].as_str(), hit["why"]["dense_rank"].as_u64()), (Some("rss:1"), Some(1)));
         assert!(hit["why"]["lexical_rank"].is_null() && answer["as_of"].is_null());
-        for bad in ["", "?q=", "?q=x&limit=0", "?q=x&limit=100000", "?q=x&cursor=zz", "?q=x&since=soon", "?q=x&wat=1"] {
+        for bad in [
+            "",
+            "?q=",
+            "?q=x&limit=0",
+            "?q=x&limit=100000",
+            "?q=x&cursor=zz",
+            "?q=x&since=soon",
+            "?q=x&wat=1",
+        ] {
             let (status, kind, problem) = get(bad).await;
             assert_eq!((status, kind.as_str()), (400, "application/problem+json"), "{bad}");
             assert!(problem["detail"].as_str().is_some_and(|d| !d.is_empty()), "{bad}");

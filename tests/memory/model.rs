@@ -27,7 +27,11 @@ fn related_sentences_are_nearer_than_unrelated_ones() {
         dot(&vectors[0].0, &vectors[1].0)
     };
     for (question, related, unrelated) in [
-        ("How do I repair a bicycle tyre?", "Fixing a flat on your bike", "The central bank raised interest rates"),
+        (
+            "How do I repair a bicycle tyre?",
+            "Fixing a flat on your bike",
+            "The central bank raised interest rates",
+        ),
         ("The king died yesterday", "The monarch has passed away", "A recipe for tomato soup"),
         ("Rust compiler gets faster", "rustc build times improve", "The striker scored twice in the final"),
     ] {
@@ -53,7 +57,11 @@ fn vectors_equal_those_of_the_python_runtime() {
     for (text, expected) in texts().iter().zip(reference.iter()) {
         let vector = model.embed(&[text.as_str()]).expect("embedded").remove(0);
         for (got, expected) in vector.0.iter().zip(expected) {
-            assert!((got - expected).abs() < TOLERANCE, "{text:?}: {:?} against {expected:?}", &vector.0[..8]);
+            assert!(
+                (got - expected).abs() < TOLERANCE,
+                "{text:?}: {:?} against {expected:?}",
+                &vector.0[..8]
+            );
         }
     }
 }

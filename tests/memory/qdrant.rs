@@ -69,8 +69,8 @@ fn nothing_at_the_address_is_unavailable() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         format!("http://{}", listener.local_addr().expect("bound"))
     };
-    let memory =
-        Qdrant::open(&shipped().memory.qdrant, &url.parse().expect("an address"), None).expect("the client opens");
+    let memory = Qdrant::open(&shipped().memory.qdrant, &url.parse().expect("an address"), None)
+        .expect("the client opens");
     assert!(matches!(memory.state(), Err(MemoryError::Retry(_))));
 }
 
@@ -113,7 +113,8 @@ fn vectors_of_another_model_are_refused() {
 fn a_collection_of_someone_else_is_refused() {
     use qdrant_client::qdrant::{CreateCollectionBuilder, Distance, VectorParamsBuilder};
     let server = Server::start();
-    let client = qdrant_client::Qdrant::from_url(&server.url).skip_compatibility_check().build().expect("a client");
+    let client =
+        qdrant_client::Qdrant::from_url(&server.url).skip_compatibility_check().build().expect("a client");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let foreign =
         CreateCollectionBuilder::new("tidings").vectors_config(VectorParamsBuilder::new(4, Distance::Dot));

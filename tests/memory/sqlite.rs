@@ -57,7 +57,8 @@ fn the_scan_finds_what_an_exact_search_finds() {
         exact.sort_by(|a, b| b.0.total_cmp(&a.0));
         let exact: Vec<String> = exact[..NEAREST].iter().map(|(_, n)| format!("x:{n}")).collect();
         let vector = QueryVector { model: MODEL, values: &question.0 };
-        let candidates = memory.candidates(Some(vector), &[], &Filters::default(), NEAREST).expect("candidates");
+        let candidates =
+            memory.candidates(Some(vector), &[], &Filters::default(), NEAREST).expect("candidates");
         let got: Vec<&String> = candidates.dense.iter().map(|(id, _)| id).collect();
         assert_eq!(got.len(), NEAREST, "seed {seed} round {round}");
         found += exact.iter().filter(|id| got.contains(id)).count();
@@ -95,7 +96,9 @@ fn the_copy_in_memory_equals_the_file() {
         for question in words {
             let vector = Words::vector(question);
             let vector = QueryVector { model: MODEL, values: &vector.0 };
-            let ask = |memory: &dyn Memory| memory.candidates(Some(vector), &[], &Filters::default(), 50).expect("found");
+            let ask = |memory: &dyn Memory| {
+                memory.candidates(Some(vector), &[], &Filters::default(), 50).expect("found")
+            };
             assert_eq!(ask(&*memory), ask(&*anew), "seed {seed} round {round} {question}");
         }
     }
@@ -104,7 +107,8 @@ fn the_copy_in_memory_equals_the_file() {
 #[test]
 fn a_damaged_file_says_what_to_do() {
     let deployment = Deployment::sqlite();
-    std::fs::write(deployment.path(), b"this is no database, and long enough to be read as one").expect("written");
+    std::fs::write(deployment.path(), b"this is no database, and long enough to be read as one")
+        .expect("written");
     match tidings::memory::sqlite::Sqlite::open(&deployment.settings.sqlite, &deployment.path()) {
         Err(MemoryError::Fatal(reason)) => assert!(reason.contains("delete it"), "{reason}"),
         Err(other) => panic!("{other:?}"),

@@ -13,15 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
+use ::qdrant_client::qdrant::condition::ConditionOneOf;
+use ::qdrant_client::qdrant::r#match::MatchValue;
+use ::qdrant_client::qdrant::point_id::PointIdOptions;
+use ::qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
+use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
+use ::qdrant_client::qdrant::value::Kind;
+use ::qdrant_client::qdrant::*;
 use parking_lot::Mutex;
-use qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
-use qdrant_client::qdrant::condition::ConditionOneOf;
-use qdrant_client::qdrant::r#match::MatchValue;
-use qdrant_client::qdrant::point_id::PointIdOptions;
-use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
-use qdrant_client::qdrant::points_server::{Points, PointsServer};
-use qdrant_client::qdrant::value::Kind;
-use qdrant_client::qdrant::*;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
@@ -266,7 +266,8 @@ impl Collection {
             let with = having().filter(|words| words.contains_key(term)).count() as f32;
             ((total - with + 0.5) / (with + 0.5) + 1.0).ln()
         };
-        let query: Vec<(u32, f32)> = query.iter().map(|(term, value)| (*term, value * weight(term))).collect();
+        let query: Vec<(u32, f32)> =
+            query.iter().map(|(term, value)| (*term, value * weight(term))).collect();
         let mut scored = Vec::new();
         for (id, stored) in &self.points {
             let Some(words) = stored.sparse.get(using) else { continue };
@@ -495,7 +496,10 @@ impl Points for Service {
             }
             Ok(counted)
         })?;
-        Ok(Response::new(CountResponse { result: Some(CountResult { count: counted }), ..Default::default() }))
+        Ok(Response::new(CountResponse {
+            result: Some(CountResult { count: counted }),
+            ..Default::default()
+        }))
     }
 
     async fn query(&self, request: Request<QueryPoints>) -> Result<Response<QueryResponse>, Status> {

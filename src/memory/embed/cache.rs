@@ -134,9 +134,11 @@ impl Cache {
             let connection = self.connection.lock();
             for (partition, next) in &mut from {
                 *next = connection
-                    .query_row("SELECT next FROM vectors_next WHERE partition = ?1", [partition.partition], |row| {
-                        row.get::<_, i64>(0)
-                    })
+                    .query_row(
+                        "SELECT next FROM vectors_next WHERE partition = ?1",
+                        [partition.partition],
+                        |row| row.get::<_, i64>(0),
+                    )
                     .optional()
                     .map_err(broken)?
                     .map_or(0, |next| next as u64);
@@ -144,7 +146,8 @@ impl Cache {
         }
         let mut reader = log.reader(&from)?;
         let mut latest_ms = 0;
-        while reader.positions().iter().any(|(partition, at)| ends.get(partition).is_some_and(|end| at < end)) {
+        while reader.positions().iter().any(|(partition, at)| ends.get(partition).is_some_and(|end| at < end))
+        {
             let records = reader.poll(Duration::from_millis(100), READ_BYTES)?;
             latest_ms = records.iter().map(|record| record.timestamp_ms).fold(latest_ms, i64::max);
             self.follow(&records).map_err(broken)?;
@@ -208,8 +211,8 @@ fn broken(error: rusqlite::Error) -> LogError {
 fn ends(log: &dyn Log) -> Result<Positions, LogError> {
     let topics = log.topics()?;
     let vectors = topics.iter().find(|info| info.name == topic::VECTORS);
-    let info = vectors
-        .ok_or_else(|| LogError::Misconfigured(format!("topic {} does not exist", topic::VECTORS)))?;
+    let info =
+        vectors.ok_or_else(|| LogError::Misconfigured(format!("topic {} does not exist", topic::VECTORS)))?;
     let ends = (0..).zip(&info.ranges);
     Ok(ends.map(|(partition, (_, end))| (TopicPartition::new(topic::VECTORS, partition), *end)).collect())
 }
@@ -226,9 +229,11 @@ fn put(transaction: &Transaction<'_>, row: Row<'_>, vector: &Vector, seen_at: i6
     transaction
         .prepare_cached("INSERT OR REPLACE INTO chunk VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![row.id, row.chunk, row.hash.0, row.model, seen_at])?;
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO vector VALUES (?1, ?2, ?3)")?
-        .execute(params![row.hash.0, row.model, vector.to_bytes()])?;
+    transaction.prepare_cached("INSERT OR IGNORE INTO vector VALUES (?1, ?2, ?3)")?.execute(params![
+        row.hash.0,
+        row.model,
+        vector.to_bytes()
+    ])?;
     drop_unused(transaction, before)
 }
 

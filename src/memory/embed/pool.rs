@@ -186,7 +186,8 @@ impl Shared {
         near.sort_unstable();
         near.truncate(self.embedder.batch_max().saturating_sub(1));
         state.waiting.retain(|hash| !near.iter().any(|(_, near)| near == hash));
-        let hashes: Vec<TextHash> = std::iter::once(first).chain(near.into_iter().map(|(_, hash)| hash)).collect();
+        let hashes: Vec<TextHash> =
+            std::iter::once(first).chain(near.into_iter().map(|(_, hash)| hash)).collect();
         let batch: Vec<_> =
             hashes.iter().filter_map(|hash| Some((*hash, state.texts.get(hash)?.text.clone()))).collect();
         state.running.insert(number, Running { started: Instant::now(), texts: hashes });
@@ -209,9 +210,11 @@ impl Shared {
     fn call(&self, texts: &[&str]) -> Answer<Vec<Vector>> {
         match catch_unwind(AssertUnwindSafe(|| self.embedder.embed(texts))) {
             Ok(Ok(vectors)) if vectors.len() == texts.len() => Ok(vectors),
-            Ok(Ok(vectors)) => {
-                Err(Failure::Error(format!("the model gave {} vectors for {} texts", vectors.len(), texts.len())))
-            }
+            Ok(Ok(vectors)) => Err(Failure::Error(format!(
+                "the model gave {} vectors for {} texts",
+                vectors.len(),
+                texts.len()
+            ))),
             Ok(Err(reason)) => Err(Failure::Error(reason)),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -237,7 +240,8 @@ impl Shared {
                         request.missing -= 1;
                         if request.missing == 0 {
                             let request = state.requests.remove(&number).expect("it was just there");
-                            finished.push((request.reply, Ok(request.vectors.into_iter().flatten().collect())));
+                            finished
+                                .push((request.reply, Ok(request.vectors.into_iter().flatten().collect())));
                         }
                     }
                     Err(failure) => {

@@ -16,7 +16,8 @@ pub const EMBEDDING: &str = "all-MiniLM-L6-v2";
 pub const RUNTIME: &str = "onnxruntime";
 pub const MODEL_FILE: &str = "model.onnx";
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
-pub const RUNTIME_FILE: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+pub const RUNTIME_FILE: &str =
+    if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
 
 /// A model or library under one name.
 #[derive(Debug)]

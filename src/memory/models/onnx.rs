@@ -40,7 +40,10 @@ impl Onnx {
         let mut tokenizer = Tokenizer::from_file(catalog::path(settings, EMBEDDING, TOKENIZER_FILE))
             .map_err(|e| failed("tokenizer", &e))?;
         let truncation = TruncationParams { max_length: settings.tokens_max, ..Default::default() };
-        tokenizer.with_padding(None).with_truncation(Some(truncation)).map_err(|e| failed("tokenizer", &e))?;
+        tokenizer
+            .with_padding(None)
+            .with_truncation(Some(truncation))
+            .map_err(|e| failed("tokenizer", &e))?;
 
         let environment = environment(settings)?;
         let model = catalog::path(settings, EMBEDDING, MODEL_FILE);
@@ -161,7 +164,8 @@ fn mean(tokens: &[[f32; DIMENSIONS]]) -> Vector {
 /// The checksum of a file that is there and whole, or what to do.
 fn whole(settings: &Settings, bundle: &str, file: &str) -> Result<&'static str, String> {
     let bundle = catalog::bundle(bundle).expect("the catalogue has its own names");
-    let known = bundle.files.iter().find(|known| known.name == file).expect("the catalogue has its own files");
+    let known =
+        bundle.files.iter().find(|known| known.name == file).expect("the catalogue has its own files");
     match catalog::presence(settings, bundle, known) {
         Presence::Present { sha256 } => Ok(sha256),
         Presence::Absent => {

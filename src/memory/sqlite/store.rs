@@ -182,7 +182,9 @@ fn deleted(id: &str, version: Version, seen_at: Millis) -> Item {
 
 fn drop_words(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("DELETE FROM words WHERE rowid IN (SELECT no FROM item WHERE id = ?1 AND deleted = 0)")?
+        .prepare_cached(
+            "DELETE FROM words WHERE rowid IN (SELECT no FROM item WHERE id = ?1 AND deleted = 0)",
+        )?
         .execute([id])?;
     Ok(())
 }
