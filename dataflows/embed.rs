@@ -232,18 +232,21 @@ pub struct Fault {
     pub failure: Failure,
 }
 
+/// A plan with one vector for each of its chunks.
+pub type EmbeddedPlan = (Arc<Plan>, Vec<Vector>);
+
 /// Plans in, embedded plans and faults out. `model` answers a plan with one
 /// vector for each of its chunks.
 pub fn graph<'scope>(
     plans: StreamVec<'scope, Epoch, Arc<Plan>>,
     budget: Budget,
     model: impl Stage<Arc<Plan>, Vec<Vector>> + 'static,
-) -> (StreamVec<'scope, Epoch, (Arc<Plan>, Vec<Vector>)>, StreamVec<'scope, Epoch, Fault>) {
+) -> (StreamVec<'scope, Epoch, EmbeddedPlan>, StreamVec<'scope, Epoch, Fault>) {
     offload(plans, "Embed", budget, |plan: &Arc<Plan>| plan.bytes(), model).ok_err(checked)
 }
 
 /// An answer with a vector for each chunk, or the fault.
-fn checked((plan, answer): (Arc<Plan>, Answer<Vec<Vector>>)) -> Result<(Arc<Plan>, Vec<Vector>), Fault> {
+fn checked((plan, answer): (Arc<Plan>, Answer<Vec<Vector>>)) -> Result<EmbeddedPlan, Fault> {
     match answer {
         Ok(vectors) if vectors.len() == plan.chunks.len() => Ok((plan, vectors)),
         Ok(vectors) => {
