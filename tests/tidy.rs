@@ -22,8 +22,8 @@ fn files(below: &str) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().map(Result::unwrap) {
             let (path, name) = (entry.path(), entry.file_name());
-            if !entry.file_type().unwrap().is_dir() {
-                found.push(path.strip_prefix(ROOT).unwrap().to_path_buf());
+            if !entry.file_type().expect("listed").is_dir() {
+                found.push(path.strip_prefix(ROOT).expect("below the root").to_path_buf());
             } else if folder != Path::new(ROOT) || !NOT_OURS.iter().any(|other| name == *other) {
                 folders.push(path);
             }
@@ -42,7 +42,7 @@ fn rust_files() -> Vec<PathBuf> {
 }
 
 fn text(path: impl AsRef<Path>) -> String {
-    let bytes = fs::read(Path::new(ROOT).join(&path)).unwrap();
+    let bytes = fs::read(Path::new(ROOT).join(&path)).expect("readable");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -314,9 +314,9 @@ fn shell_scripts_say_what_they_do_and_stop_at_the_first_fault() {
     for path in with_extension("scripts", "sh").into_iter().chain([".ci/run".into()]) {
         let content = text(&path);
         let sourced = content.starts_with("# shellcheck shell=bash");
-        if !sourced
-            && !(content.starts_with("#!/usr/bin/env bash\n") && content.contains("\nset -euo pipefail\n"))
-        {
+        let strict =
+            content.starts_with("#!/usr/bin/env bash\n") && content.contains("\nset -euo pipefail\n");
+        if !sourced && !strict {
             found.push(format!("{}: bash, with set -euo pipefail", path.display()));
         }
         if content.lines().nth(1).is_none_or(|line| !line.starts_with("# ")) {

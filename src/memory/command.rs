@@ -109,6 +109,7 @@ pub fn search(
     Ok(!answer.hits.is_empty())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn failure(error: MemoryError) -> Failure {
     let exit = match &error {
         MemoryError::Misconfigured(_) => Exit::Usage,

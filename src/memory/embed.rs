@@ -288,6 +288,7 @@ impl Line {
         Some((done, refused))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is used up")]
     fn commit(
         &mut self,
         done: Vec<Done>,

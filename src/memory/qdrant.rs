@@ -200,7 +200,7 @@ impl Qdrant {
         let params = info.result.and_then(|info| info.config).and_then(|config| config.params);
         let dense =
             params.as_ref().and_then(|params| match params.vectors_config.as_ref()?.config.as_ref()? {
-                vectors_config::Config::ParamsMap(map) => map.map.get(DENSE).cloned(),
+                vectors_config::Config::ParamsMap(map) => map.map.get(DENSE).copied(),
                 vectors_config::Config::Params(_) => None,
             });
         let sparse =
@@ -284,6 +284,7 @@ impl Qdrant {
 }
 
 /// What the changes come to for one point.
+#[expect(clippy::large_enum_variant, reason = "a few hundred at a time, and most are points")]
 enum Effect {
     Put(PointStruct),
     Remove,

@@ -164,6 +164,7 @@ impl Line<'_> {
     }
 
     /// Appends the dead letters; `false` when asked to stop before that.
+    #[expect(clippy::needless_pass_by_value, reason = "it is used up")]
     fn bury(&self, refused: Vec<Record>) -> Result<bool, LogError> {
         while !refused.is_empty() {
             match self.log.append(refused.clone()) {

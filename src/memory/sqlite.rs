@@ -151,7 +151,7 @@ impl Memory for Sqlite {
     }
 
     fn state(&self) -> Result<State, MemoryError> {
-        self.read(|connection| store::state(connection))
+        self.read(store::state)
     }
 
     fn as_of(&self) -> Result<Option<Millis>, MemoryError> {

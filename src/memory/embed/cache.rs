@@ -203,6 +203,7 @@ impl Cache {
 }
 
 /// A cache that cannot be read or written ends the stage: the next start reads the log again.
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn broken(error: rusqlite::Error) -> LogError {
     LogError::Fatal(format!("the cache of embeddings: {error}"))
 }
@@ -224,6 +225,7 @@ struct Row<'a> {
     model: &'a str,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is used up")]
 fn put(transaction: &Transaction<'_>, row: Row<'_>, vector: &Vector, seen_at: i64) -> rusqlite::Result<()> {
     let before = old_text(transaction, row.id, row.chunk)?;
     transaction

@@ -226,7 +226,7 @@ impl Shared {
 
     /// Hands answers to whoever waits for the texts.
     fn answer(&self, answers: impl Iterator<Item = (TextHash, Answer<Vector>)>) {
-        let mut finished: Vec<(Reply<Vec<Vector>>, Answer<Vec<Vector>>)> = Vec::new();
+        let mut finished = Vec::new();
         let mut state = self.state.lock();
         for (hash, answer) in answers {
             metrics::TEXTS.with_label_values(&[outcome(&answer)]).inc();
