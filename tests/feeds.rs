@@ -1,5 +1,6 @@
 //! Pollers against a server on loopback that replays what feeds and their servers
-//! are known to do wrong. Time is a value that the tests set.
+//! are known to do wrong. Time is a value that the tests set. This file is long because
+//! each fault is a test of its own.
 
 // Everything here is a test, also what clippy does not see as one.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]

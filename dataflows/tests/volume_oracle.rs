@@ -3,8 +3,8 @@
 //! expiry, and across a restart that hydrates from the current versions.
 //!
 //! The oracle keeps whole contributions per cell and recounts them each time; it
-//! shares with the graph only the definition of a cell's place and horizon. Long because
-//! the script, the oracle and the harness make one test.
+//! shares with the graph only the definition of a cell's place and horizon. This file is
+//! long because the script, the oracle and the harness make one test.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::RandomState;

@@ -1,5 +1,5 @@
-//! Cells: one value per window, start and combination of dimensions. Long because
-//! it is a vocabulary of small types that are read together.
+//! Cells: one value per window, start and combination of dimensions. This file is
+//! long because it is a vocabulary of small types that are read together.
 
 use std::fmt;
 

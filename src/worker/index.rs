@@ -1,5 +1,5 @@
-//! The identity index: what content.enriched says of each id, on disk. Long because the
-//! store, its encoding and the overlay of one worker are one idea.
+//! The identity index: what content.enriched says of each id, on disk. This file is
+//! long because the store, its encoding and the overlay of one worker are one idea.
 //!
 //! A cache of the topic with the position it reflects. Invariants:
 //! - It is written only after the commit that it reflects; what is not committed

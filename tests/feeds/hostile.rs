@@ -1,4 +1,5 @@
 //! Feeds and servers that mean no good or do not know better, crashes, and what is shown.
+//! This file is long because each fault is a test of its own.
 
 use super::*;
 

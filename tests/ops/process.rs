@@ -1,9 +1,10 @@
 //! Starts the real binary, away from this process's environment.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -44,7 +45,8 @@ pub struct Running {
     pub process: Child,
     data: PathBuf,
     /// Reads standard error all along: a full pipe would stop the process.
-    log: Option<std::thread::JoinHandle<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+    log: Arc<Mutex<String>>,
 }
 
 impl Running {
@@ -55,13 +57,17 @@ impl Running {
 
     pub fn spawn(command: &mut Command, folder: &Path) -> Self {
         let mut process = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let mut stderr = process.stderr.take().expect("piped");
-        let log = std::thread::spawn(move || {
-            let mut log = String::new();
-            let _ = stderr.read_to_string(&mut log);
-            log
+        let stderr = process.stderr.take().expect("piped");
+        let log: Arc<Mutex<String>> = Arc::default();
+        let kept = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut kept = kept.lock().expect("not poisoned");
+                kept.push_str(&line);
+                kept.push('\n');
+            }
         });
-        Self { process, data: folder.join("data"), log: Some(log) }
+        Self { process, data: folder.join("data"), reader: Some(reader), log }
     }
 
     /// The process that works, once it serves.
@@ -89,8 +95,13 @@ impl Running {
     /// Waits for the end; the exit code and everything it logged.
     pub fn end(mut self) -> (Option<i32>, String) {
         let status = until("the end of the process", || self.process.try_wait().expect("waits"));
-        let log = self.log.take().expect("taken once");
-        (status.code(), log.join().expect("reads"))
+        self.reader.take().expect("taken once").join().expect("reads");
+        (status.code(), self.logged())
+    }
+
+    /// What it has logged so far.
+    pub fn logged(&self) -> String {
+        self.log.lock().expect("not poisoned").clone()
     }
 }
 
