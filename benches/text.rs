@@ -38,7 +38,7 @@ fn text(c: &mut Criterion) {
     group.measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1)).sample_size(30);
     group.throughput(Throughput::Elements(SHORT.len() as u64));
     group.bench_function("sentiment", |b| {
-        b.iter(|| SHORT.iter().for_each(|t| _ = black_box(sentiment::score(t))))
+        b.iter(|| SHORT.iter().for_each(|t| _ = black_box(sentiment::score(t))));
     });
     group
         .bench_function("topics", |b| b.iter(|| SHORT.iter().for_each(|t| _ = black_box(topics.matches(t)))));
@@ -46,11 +46,11 @@ fn text(c: &mut Criterion) {
         b.iter(|| SHORT.iter().for_each(|t| _ = black_box(language::language(t, None))));
     });
     group.bench_function("html_plain", |b| {
-        b.iter(|| SHORT.iter().for_each(|t| _ = black_box(html::to_text(t))))
+        b.iter(|| SHORT.iter().for_each(|t| _ = black_box(html::to_text(t))));
     });
     group.bench_function("analyse", |b| {
         b.iter(|| {
-            SHORT.iter().for_each(|t| _ = black_box(analyse(None, Some(t), Some("en"), &topics, true)))
+            SHORT.iter().for_each(|t| _ = black_box(analyse(None, Some(t), Some("en"), &topics, true)));
         });
     });
     group.throughput(Throughput::Bytes(HTML.len() as u64));

@@ -161,11 +161,9 @@ fn check(log: &dyn Log, stream: &Stream) {
     while !reached(&reader.positions(), &ends) {
         for stored in reader.poll(Duration::from_millis(500), 4 << 20).expect("can be read") {
             match stored.value {
-                Some(value) => {
-                    drop(cells.insert(stored.key, serde_json::from_slice(&value).expect("a cell")))
-                }
-                None => drop(cells.remove(&stored.key)),
-            }
+                Some(value) => cells.insert(stored.key, serde_json::from_slice(&value).expect("a cell")),
+                None => cells.remove(&stored.key),
+            };
         }
     }
     let by = |cell: &Value| {

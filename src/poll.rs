@@ -5,7 +5,7 @@
 //! difference is appended to the log. The order in the code is that of the data:
 //! [`source`] (what to follow), [`schedule`] (when), [`fetch`] and [`guard`] (over
 //! the network), [`decode`], [`outline`] and [`feed`] (bytes to entries),
-//! [`event`], [`identity`] and [`changes`] (entries to events), [`visit`] (all of
+//! [`event`], [`identity`] and [`changes`] (entries to events), `visit` (all of
 //! it, once), [`store`] (what is remembered).
 //!
 //! Invariants:
@@ -16,7 +16,7 @@
 //! - Nothing depends on the newest date: new is what is not known.
 //!
 //! A new platform is a file beside [`feed`] that turns responses into drafts, a
-//! `type` in [`source`], and its call in [`visit`].
+//! `type` in [`source`], and its call in `visit`.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;

@@ -2,6 +2,7 @@
 //! counted, and told to a local Discord, once; what is shown at the end is what the
 //! feed said.
 
+#[expect(dead_code, reason = "shared with tests/discord.rs, which uses all of it")]
 #[path = "support/discord_server.rs"]
 mod server;
 

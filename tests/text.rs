@@ -42,11 +42,11 @@ fn reference() -> Vec<Scored> {
             let [set, id, text, _rating, compound, positive, neutral, negative] = columns[..] else {
                 panic!("{} has a line of {} columns", file.display(), columns.len());
             };
-            let figure = |column: &str| column.parse::<f64>().unwrap();
+            let figure = |column: &str| column.parse::<f64>().expect("readable");
             Scored {
                 set: set.to_string(),
                 id: id.to_string(),
-                text: serde_json::from_str(text).unwrap(),
+                text: serde_json::from_str(text).expect("readable"),
                 sentiment: Sentiment {
                     compound: figure(compound),
                     positive: figure(positive),

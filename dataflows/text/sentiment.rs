@@ -7,7 +7,7 @@
 //!
 //! A port of the reference, rule by rule in its order, because the order shows in the
 //! figures: the compound equals the reference's to all 4 decimals and the others to 3,
-//! on every text. Its oddities are kept on purpose (see [`but`]); what is not kept is its
+//! on every text. Its oddities are kept on purpose (see `but`); what is not kept is its
 //! cost, which grows with the square of the text's length.
 //!
 //! Method: Hutto, C.J. & Gilbert, E.E. (2014), VADER: A Parsimonious Rule-based Model for

@@ -1,4 +1,4 @@
-//! What the commands take. A command is listed in [`super::Command`] once the part
+//! What the commands take. A command is listed in `Command` once the part
 //! that does it is there.
 
 use std::path::PathBuf;

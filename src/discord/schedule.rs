@@ -116,7 +116,7 @@ impl Route {
     }
 
     /// The firings after `after` up to and including `until`, the last `max` of them,
-    /// and how many there were before those (counted up to [`COUNTED_MAX`]).
+    /// and how many there were before those (counted up to `COUNTED_MAX`).
     pub fn fires_between(&self, after: Millis, until: Millis, max: usize) -> (Vec<Millis>, u64) {
         let mut fires = Vec::new();
         let mut before = 0;

@@ -1,7 +1,7 @@
 //! Health: what each part says of itself, whether the process is ready, and
 //! whether its loops still turn.
 //!
-//! Parts register here; [`routes`] answers `/health`, `/livez` and `/readyz`.
+//! Parts register here; `routes` answers `/health`, `/livez` and `/readyz`.
 //! - A **component** answers for what it talks to (`discord`, `log`, `memory`,
 //!   `sources`, `disk`). Its check is cheap: it reads values kept elsewhere.
 //! - A **condition** holds readiness back until it is met: replay, models.

@@ -199,10 +199,6 @@ impl Stream {
     }
 }
 
-/// The groupings that are counted by default, as `by` asks for them.
-pub const GROUPINGS: [&str; 6] =
-    ["none", "platform", "topic", "platform,topic", "platform,channel", "platform,topic,channel"];
-
 /// A cell of `/v1/volume` in the form of [`Stream::expected`].
 pub fn shown(by: &str, cell: &Value) -> (String, Value) {
     let start = dataflows::time::Millis::parse(cell["start"].as_str().expect("a start")).expect("RFC 3339").0;
