@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::expectation::{Check, Expectation, expectation};
 use super::findings;
 use super::play::{self, Sent};
 use super::program::{self, Program, ProgramError};
-use super::report::{Table, agreement_table, check_table, count, plain, shortened};
+use super::report::{COLUMNS, Table, agreement_table, check_table, count, plain, shortened};
 use super::{Delivery, archive, scenario};
 
 /// Options of `tidings demo`.
@@ -65,7 +65,9 @@ const CONFIG: [(&str, &str); 2] = [
 pub fn run(args: &DemoArgs, cache: &Path, listen: SocketAddr, now: Millis) -> Result<bool, DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let binary = std::env::current_exe()?;
-    let stage = Stage { binary, cache: cache.to_path_buf(), address: program::free_address(listen)? };
+    // Loopback whatever the configuration says: no token protects a demonstration.
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port()));
+    let stage = Stage { binary, cache: cache.to_path_buf(), address: program::free_address(wanted)? };
     if args.live {
         return runtime.block_on(live(&stage, &cache.join("demo-live"))).map(|()| true);
     }
@@ -106,6 +108,8 @@ struct Played {
     expected: Expectation,
     scenario: Sent,
     archive: Sent,
+    /// From the first line sent until the last was counted.
+    until_counted: Duration,
 }
 
 async fn show(
@@ -176,6 +180,7 @@ async fn play(
     let archived = archive::events(&texts, now);
     let all: Vec<Delivery> = written.iter().chain(&archived).cloned().collect();
     let expected = expectation(&all, now);
+    let began = Instant::now();
     steps.next("play a written scenario with edits, deletions, repeats and trouble")?;
     let scenario = play::send(program, &written).await?;
     steps.end(&format!("{} lines", count(scenario.lines as u64)));
@@ -189,7 +194,7 @@ async fn play(
     let taken = (scenario.taken + archive.taken) as u64;
     let counted = play::wait_until_counted(program, taken, items).await?;
     steps.end(if counted { "done" } else { "given up: the checks will say what is missing" });
-    Ok(Played { texts, expected, scenario, archive })
+    Ok(Played { texts, expected, scenario, archive, until_counted: began.elapsed() })
 }
 
 /// Asks the program what it made of it all.
@@ -207,6 +212,7 @@ async fn look(
     let sent = [&played.scenario, &played.archive];
     let checks = findings::checks(&played.expected, &sent, &samples, &cells, &compounds);
     let (platforms, topics) = findings::volume(program).await?;
+    let parts = [("scenario", &played.scenario), ("real texts", &played.archive)];
     let table = |table: Table| table.render();
     let sections = vec![
         (
@@ -257,11 +263,18 @@ async fn digest(stage: &Stage, folder: &Path) -> Result<String, DemoError> {
     command.arg("--config-dir").arg(folder.join("config"));
     let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(io::Error::other)??;
     let text = if output.status.success() { &output.stdout } else { &output.stderr };
-    let lines = String::from_utf8_lossy(text);
-    Ok(lines
-        .lines()
-        .map(|line| format!("  {}\n", shortened(&plain(line), super::report::COLUMNS - 2)))
-        .collect())
+    Ok(indented_digest(&String::from_utf8_lossy(text)))
+}
+
+/// The message as it would look, and of the candidates below it the first few.
+fn indented_digest(preview: &str) -> String {
+    const CANDIDATES_SHOWN: usize = 8;
+    let is_candidate = |line: &&str| line.starts_with("in ") || line.starts_with("out ");
+    let message = preview.lines().take_while(|line| !is_candidate(line));
+    let candidates = preview.lines().skip_while(|line| !is_candidate(line)).take(CANDIDATES_SHOWN);
+    let lines = message.chain(candidates).map(|line| shortened(&plain(line), COLUMNS - 2));
+    let more = "  … (`tidings digest preview` says it for every candidate)\n";
+    lines.map(|line| format!("  {line}").trim_end().to_string() + "\n").collect::<String>() + more
 }
 
 /// Leaves the program to whoever watches, until Ctrl-C.
