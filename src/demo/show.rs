@@ -215,10 +215,7 @@ async fn look(
     let parts = [("scenario", &played.scenario), ("real texts", &played.archive)];
     let table = |table: Table| table.render();
     let sections = vec![
-        (
-            "How fast",
-            table(findings::rates(&[("scenario", &played.scenario), ("real texts", &played.archive)])),
-        ),
+        ("How fast", table(findings::rates(&parts, played.until_counted))),
         ("Items and mood by platform", table(platforms)),
         ("Watched topics: items and mood, and on each kind of platform", table(topics)),
         (
