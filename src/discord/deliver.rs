@@ -53,6 +53,17 @@ pub enum DeliverError {
     Runtime(std::io::Error),
 }
 
+impl From<DeliverError> for LogError {
+    /// For a thread that ends: whoever fenced it must be told from a failure.
+    fn from(error: DeliverError) -> Self {
+        match error {
+            DeliverError::Log(error) => error,
+            DeliverError::Transport(error) => Self::Misconfigured(error.to_string()),
+            DeliverError::Runtime(error) => Self::Fatal(error.to_string()),
+        }
+    }
+}
+
 /// When a key is looked at again, and how often it failed so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Retry {

@@ -67,6 +67,16 @@ pub enum DigestError {
     Refused(String),
 }
 
+impl From<DigestError> for LogError {
+    /// For a thread that ends: whoever fenced it must be told from a failure.
+    fn from(error: DigestError) -> Self {
+        match error {
+            DigestError::Log(error) => error,
+            DigestError::Refused(why) => Self::Fatal(why),
+        }
+    }
+}
+
 /// What the digester remembers of each route.
 #[derive(Debug)]
 struct RouteState {

@@ -76,17 +76,13 @@ fn guarded(
     node: &Node,
     name: &'static str,
     health: Arc<health::Health>,
-    run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    run: impl FnOnce() -> Result<(), LogError> + Send + 'static,
 ) -> Result<Thread, Failure> {
     let shutdown = node.shutdown.clone();
     spawn(name, move || {
-        run().map_err(|error| {
+        run().inspect_err(|error| {
             health.stopped(name, &error.to_string());
             shutdown.trigger();
-            match error.downcast::<LogError>() {
-                Ok(error) => error,
-                Err(error) => LogError::Fatal(format!("{name} failed: {error:#}")),
-            }
         })
     })
 }
