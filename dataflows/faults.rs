@@ -31,6 +31,10 @@ pub enum Reason {
     Panicked,
     /// Processing it ended the process, twice.
     Poison,
+    /// A slow step tried and could not.
+    Failed,
+    /// A slow step did not finish in its time.
+    TimedOut,
 }
 
 impl Reason {
@@ -45,6 +49,8 @@ impl Reason {
             Reason::WrongPartition => "wrong_partition",
             Reason::Panicked => "panicked",
             Reason::Poison => "poison",
+            Reason::Failed => "failed",
+            Reason::TimedOut => "timed_out",
         }
     }
 }

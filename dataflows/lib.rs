@@ -18,6 +18,10 @@ pub mod text;
 pub mod enrich;
 pub mod volume;
 pub mod collect;
+pub mod offload;
+pub mod chunk;
+pub mod vector;
+pub mod embed;
 
 /// Timely's timestamp: a tick of the runtime's millisecond clock. Event time is data.
 pub type Epoch = u64;

@@ -13,6 +13,8 @@ pub mod topic {
     pub const EVENTS: &str = "content.events";
     /// Understood content: text, language, sentiment, topics, version, `previous`. Key: content id.
     pub const ENRICHED: &str = "content.enriched";
+    /// Embedded chunks of content. Key: content id + chunk.
+    pub const VECTORS: &str = "content.vectors";
     /// Current value of every cell of volume and mood. Key: cell.
     pub const VOLUME: &str = "results.volume";
     /// Digests as they were decided. Key: route + window.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The demonstration, from a machine that may be new: installs what is missing, builds,
-# fetches the texts, and hands over to `tidings demo`.
+# fetches the texts and the models, and hands over to `tidings demo`.
 #   scripts/demo.sh          shows everything, then stays up for you to look around
 #   scripts/demo.sh --exit   ends by itself with code 0 if every check of it holds
 #   scripts/demo.sh --live   follows the default sources instead
@@ -19,10 +19,11 @@ build() {
   cargo build --locked --bin tidings
 }
 
-steps_total=3
+steps_total=4
 step "packages" scripts/install.sh
 step "build" build
 step "texts" scripts/vader_source.sh
+step "models" "$tidings" models fetch
 steps_summary
 echo
 # The demonstration has settings and a folder of its own: nothing of yours is read.

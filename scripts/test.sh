@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests, with what they need: packages, the reference implementation of VADER and
-# a real Apache Kafka, which is stopped at the end if this started it.
+# All tests, with what they need: packages, the reference implementation of VADER, the
+# models and a real Apache Kafka, which is stopped at the end if this started it.
 #   scripts/test.sh          the everyday form
 #   scripts/test.sh --long   the long forms: TIDINGS_TEST_LONG=1 for the tests
 # Anything missing fails; nothing is skipped.
@@ -37,10 +37,11 @@ start_broker() {
   echo "Kafka answers at $KAFKA_BOOTSTRAP_SERVERS"
 }
 
-steps_total=6
+steps_total=7
 step "packages" scripts/install.sh --tests
 step "compile" cargo test --workspace --no-run
 step "VADER's reference implementation" scripts/vader_reference.sh
+step "models" cargo run --quiet --bin tidings -- models fetch
 step "start Kafka" start_broker
 step "tests${TIDINGS_TEST_LONG:+, long forms}" cargo test --workspace
 step "consumers as docs/downstream.md shows them" scripts/downstream_check.sh

@@ -107,6 +107,11 @@ enum Command {
     /// Whether Discord can be reached
     #[command(subcommand)]
     Discord(DiscordCommand),
+    /// Searches the memory by meaning and by words
+    Search(crate::memory::command::SearchArgs),
+    /// The models that embed
+    #[command(subcommand)]
+    Models(crate::memory::command::ModelsCommand),
     /// Looks at everything that a start needs and says how to mend what is wrong
     Doctor,
     /// The effective configuration
@@ -166,6 +171,16 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Digest(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Outbox(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Discord(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
+        Command::Search(args) => {
+            let config = valid(loaded)?.config;
+            let found = crate::memory::command::search(&config, &cache_dir(), &args, &mut io::stdout())?;
+            Ok(if found { Exit::Ok } else { Exit::Negative }.into())
+        }
+        Command::Models(command) => {
+            let config = valid(loaded)?.config;
+            crate::memory::command::models(&config, &cache_dir(), &command, &mut io::stdout())
+                .map(|()| Exit::Ok.into())
+        }
         Command::Doctor => {
             let findings = examine(&loaded);
             let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
@@ -212,6 +227,11 @@ fn demo(config: &Config, args: &DemoArgs) -> Result<ExitCode, Failure> {
     let good = crate::demo::show::run(args, &cache, config.listen, now)
         .map_err(|error| Failure::failed(error.to_string()))?;
     Ok(if good { Exit::Ok } else { Exit::Negative }.into())
+}
+
+/// The user's folder for what was fetched.
+fn cache_dir() -> PathBuf {
+    Environment::of_process(None).cache_dir().unwrap_or_else(|| PathBuf::from("cache"))
 }
 
 fn ingest(config: &Config, file: &Path) -> Result<ExitCode, Failure> {

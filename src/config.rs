@@ -63,6 +63,9 @@ pub struct Config {
     pub worker: crate::worker::Settings,
     pub volume: crate::worker::VolumeSettings,
     pub ingest: crate::ingest::Settings,
+    pub models: crate::memory::models::Settings,
+    pub embed: crate::memory::embed::Settings,
+    pub memory: crate::memory::Settings,
     /// The watched topics, `[[topic]]` of topics.toml.
     pub topic: Vec<dataflows::text::topics::Topic>,
     pub poll: crate::poll::Settings,

@@ -7,6 +7,7 @@ pub mod ingest;
 pub mod worker;
 pub mod volume;
 pub mod run;
+pub mod memory;
 pub mod discord;
 pub mod eval;
 pub mod ops;

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use dataflows::record::{Positions, Record, Stored, TopicPartition};
 
+pub use self::metrics::report_lag;
 pub use self::settings::{Embedded, Kafka, Password, Settings};
 
 /// Opens the log that the settings name: Kafka if they hold an address, otherwise

@@ -19,10 +19,11 @@ use dataflows::text::topics::Topics;
 use dataflows::time::DAY_MS;
 use parking_lot::{Mutex, RwLock};
 
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::ingest::{self, Ingest};
 use crate::log::cluster::{Cluster, ClusterError, Instance, Joined};
 use crate::log::{self, Log, LogError, TopicSpec};
+use crate::memory;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::health::{Component, Status, Watchdog};
 use crate::ops::node::{Node, Role};
@@ -73,6 +74,7 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
     vec![
         spec(topic::EVENTS, partitions, true, days(7)),
         spec(topic::ENRICHED, partitions, true, identity),
+        spec(topic::VECTORS, partitions, true, identity),
         spec(topic::VOLUME, partitions, true, None),
         spec(topic::DIGESTS, 1, true, days(90)),
         spec(topic::OUTBOX, 1, true, days(90)),
@@ -137,6 +139,9 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
         others.extend(threads);
         routers.push(router);
     }
+    let (threads, router) = remember(node, &log, &stop_consumers)?;
+    others.extend(threads);
+    routers.push(router);
     routers.extend([
         ingest::api::routes(ingest),
         volume::api::routes(view),
@@ -313,6 +318,23 @@ fn tick(node: &Node, ingest: &Arc<Ingest>) -> Result<Thread, Failure> {
         });
         Ok(())
     })
+}
+
+type Threads = Vec<JoinHandle<Result<(), LogError>>>;
+
+/// The memory: what embeds, what remembers, and what searches.
+fn remember(node: &Node, log: &Arc<dyn Log>, stop: &Arc<AtomicBool>) -> Result<(Threads, Router), Failure> {
+    let cache_dir = Environment::of_process(None).cache_dir();
+    let cache_dir = cache_dir.unwrap_or_else(|| node.folder.path().join("cache"));
+    let parts = memory::parts(&node.config, log, node.folder.path(), &cache_dir, stop, &node.health)
+        .map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    let mut threads = Threads::new();
+    for (name, run) in parts.loops {
+        let shutdown = node.shutdown.clone();
+        // What a loop does not mend itself, a restart does.
+        threads.push(spawn(name, move || run().inspect_err(|_| shutdown.trigger()))?);
+    }
+    Ok((threads, parts.routes))
 }
 
 fn maintain(node: &Node, log: &Arc<dyn Log>) -> Result<Thread, Failure> {

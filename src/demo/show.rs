@@ -269,6 +269,7 @@ async fn stay(program: &mut Program) -> io::Result<()> {
     let base = program.url("");
     println!("\nTidings stays up at {base} until you press Ctrl-C. For example:");
     println!("  curl '{base}/v1/volume?window=1h&by=topic'");
+    println!("  curl '{base}/v1/search?q=harbour+bridge'");
     println!("  curl '{base}/v1/topics/content.enriched/records?limit=3'");
     println!("  curl '{base}/health'   and   '{base}/metrics'");
     tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts};
 
 use crate::ops::metrics::registry;
 
@@ -24,6 +24,19 @@ pub(super) static RECORDS: LazyLock<IntCounterVec> =
 pub(super) static BYTES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter("tidings_log_bytes_total", "Bytes of keys, values and headers written to and read from the log.")
 });
+
+static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "Records of a topic that a consumer has yet to read: an upper bound, from offsets.";
+    let gauge = IntGaugeVec::new(Opts::new("tidings_log_lag_records", help), &["group", "topic"])
+        .expect("a valid metric");
+    registry().register(Box::new(gauge.clone())).expect("registered once");
+    gauge
+});
+
+/// Says how far the consumer `group` is behind the end of `topic`.
+pub fn report_lag(group: &str, topic: &str, records: u64) {
+    LAG.with_label_values(&[group, topic]).set(i64::try_from(records).unwrap_or(i64::MAX));
+}
 
 pub(super) const IN: &str = "in";
 pub(super) const OUT: &str = "out";

@@ -1,0 +1,197 @@
+//! all-MiniLM-L6-v2 on ONNX Runtime: tokens, the network, the mean of the token
+//! vectors, length 1.
+
+use std::sync::LazyLock;
+
+use dataflows::vector::Vector;
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::Tensor;
+use parking_lot::{Condvar, Mutex};
+use tokenizers::{Tokenizer, TruncationParams};
+
+use super::catalog::{self, EMBEDDING, MODEL_FILE, Presence, RUNTIME, RUNTIME_FILE, TOKENIZER_FILE};
+use super::{Embedder, Settings};
+use crate::memory::DIMENSIONS;
+
+/// This export quantises activations over the whole batch, so that a text's vector
+/// depends on its neighbours (cosine down to 0.976, measured): one text at a time.
+const BATCH_VARIANT_SHA256: &str = "afdb6f1a0e45b715d0bb9b11772f032c399babd23bfc31fed1c170afc848bdb1";
+
+pub(super) struct Onnx {
+    id: String,
+    batch_max: usize,
+    tokenizer: Tokenizer,
+    takes_types: bool,
+    /// Idle sessions: as many as threads that embed, and one for questions.
+    sessions: Mutex<Vec<Session>>,
+    returned: Condvar,
+}
+
+impl Onnx {
+    /// Checks and loads the files. Errors are sentences that say what to do.
+    pub(super) fn load(settings: &Settings) -> Result<Self, String> {
+        let sha256 = whole(settings, EMBEDDING, MODEL_FILE)?;
+        whole(settings, EMBEDDING, TOKENIZER_FILE)?;
+        whole(settings, RUNTIME, RUNTIME_FILE)?;
+        let failed = |what: &str, e: &dyn std::fmt::Display| format!("cannot load the {what}: {e}");
+
+        let mut tokenizer = Tokenizer::from_file(catalog::path(settings, EMBEDDING, TOKENIZER_FILE))
+            .map_err(|e| failed("tokenizer", &e))?;
+        let truncation = TruncationParams { max_length: settings.tokens_max, ..Default::default() };
+        tokenizer
+            .with_padding(None)
+            .with_truncation(Some(truncation))
+            .map_err(|e| failed("tokenizer", &e))?;
+
+        let environment = environment(settings)?;
+        let model = catalog::path(settings, EMBEDDING, MODEL_FILE);
+        let open = || -> ort::Result<Session> {
+            Session::builder(&environment)?
+                .with_optimization_level(GraphOptimizationLevel::All)
+                .unwrap_or_else(|e| e.recover())
+                .with_intra_threads(1)
+                .unwrap_or_else(|e| e.recover())
+                .with_inter_threads(1)
+                .unwrap_or_else(|e| e.recover())
+                .commit_from_file(&model)
+        };
+        let mut sessions = Vec::new();
+        for _ in 0..settings.threads.max(1) + 1 {
+            sessions.push(open().map_err(|e| failed("model", &e))?);
+        }
+        let takes_types = sessions[0].inputs().iter().any(|input| input.name() == "token_type_ids");
+        let batch_max = if sha256 == BATCH_VARIANT_SHA256 { 1 } else { settings.batch_texts_max.max(1) };
+        Ok(Self {
+            id: format!("{EMBEDDING}-int8@{}", &sha256[..8]),
+            batch_max,
+            tokenizer,
+            takes_types,
+            sessions: Mutex::new(sessions),
+            returned: Condvar::new(),
+        })
+    }
+
+    /// Runs `work` with a session of its own; waits while all are busy.
+    fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> T) -> T {
+        struct Borrowed<'a>(&'a Onnx, Option<Session>);
+        impl Drop for Borrowed<'_> {
+            fn drop(&mut self) {
+                self.0.sessions.lock().extend(self.1.take());
+                self.0.returned.notify_one();
+            }
+        }
+        let mut sessions = self.sessions.lock();
+        let session = loop {
+            match sessions.pop() {
+                Some(session) => break session,
+                None => self.returned.wait(&mut sessions),
+            }
+        };
+        drop(sessions);
+        let mut borrowed = Borrowed(self, Some(session));
+        work(borrowed.1.as_mut().expect("taken on drop only"))
+    }
+}
+
+impl Embedder for Onnx {
+    fn model(&self) -> &str {
+        &self.id
+    }
+
+    fn batch_max(&self) -> usize {
+        self.batch_max
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, String> {
+        let encoded =
+            self.tokenizer.encode_batch_fast(texts.to_vec(), true).map_err(|e| format!("tokenizing: {e}"))?;
+        let rows = encoded.len();
+        let width = encoded.iter().map(|encoding| encoding.get_ids().len()).max().unwrap_or(0);
+        let mut ids = vec![0i64; rows * width];
+        let mut mask = vec![0i64; rows * width];
+        for (row, encoding) in encoded.iter().enumerate() {
+            for (column, id) in encoding.get_ids().iter().enumerate() {
+                ids[row * width + column] = i64::from(*id);
+                mask[row * width + column] = 1;
+            }
+        }
+        let lengths: Vec<usize> = encoded.iter().map(|encoding| encoding.get_ids().len()).collect();
+        self.with_session(|session| self.run(session, [rows, width], ids, mask, &lengths))
+            .map_err(|e| format!("running the model: {e}"))
+    }
+}
+
+impl Onnx {
+    fn run(
+        &self,
+        session: &mut Session,
+        shape: [usize; 2],
+        ids: Vec<i64>,
+        mask: Vec<i64>,
+        lengths: &[usize],
+    ) -> ort::Result<Vec<Vector>> {
+        let types = vec![0i64; ids.len()];
+        let mut inputs = ort::inputs![
+            "input_ids" => Tensor::from_array((shape, ids))?,
+            "attention_mask" => Tensor::from_array((shape, mask))?,
+        ];
+        if self.takes_types {
+            inputs.push(("token_type_ids".into(), Tensor::from_array((shape, types))?.into()));
+        }
+        let outputs = session.run(inputs)?;
+        let (_, states) = outputs[0].try_extract_tensor::<f32>()?;
+        let (rows, _) = states.as_chunks::<DIMENSIONS>();
+        Ok(lengths
+            .iter()
+            .enumerate()
+            .map(|(row, length)| mean(&rows[row * shape[1]..row * shape[1] + length]).normalized())
+            .collect())
+    }
+}
+
+/// The mean of the token vectors.
+fn mean(tokens: &[[f32; DIMENSIONS]]) -> Vector {
+    let mut sum = vec![0.0f32; DIMENSIONS];
+    for token in tokens {
+        sum.iter_mut().zip(token).for_each(|(sum, value)| *sum += value);
+    }
+    sum.iter_mut().for_each(|sum| *sum /= tokens.len().max(1) as f32);
+    Vector(sum)
+}
+
+/// The checksum of a file that is there and whole, or what to do.
+fn whole(settings: &Settings, bundle: &str, file: &str) -> Result<&'static str, String> {
+    let bundle = catalog::bundle(bundle).expect("the catalogue has its own names");
+    let known =
+        bundle.files.iter().find(|known| known.name == file).expect("the catalogue has its own files");
+    match catalog::presence(settings, bundle, known) {
+        Presence::Present { sha256 } => Ok(sha256),
+        Presence::Absent => {
+            Err(format!("{} of {} is not here; `tidings models fetch` gets it", known.name, bundle.name))
+        }
+        Presence::Unknown => Err(format!(
+            "{} of {} has an unknown checksum; `tidings models fetch` gets it again",
+            known.name, bundle.name
+        )),
+    }
+}
+
+/// ONNX Runtime is loaded once in a process and stays.
+fn environment(settings: &Settings) -> Result<Environment, String> {
+    static LOADED: LazyLock<Mutex<Option<Environment>>> = LazyLock::new(Mutex::default);
+    let mut loaded = LOADED.lock();
+    if let Some(environment) = &*loaded {
+        return Ok(environment.clone());
+    }
+    let path = catalog::path(settings, RUNTIME, RUNTIME_FILE);
+    let environment = ort::init_from(&path)
+        .map_err(|e| format!("cannot load ONNX Runtime: {e}"))?
+        .with_name("tidings")
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| format!("cannot start ONNX Runtime: {e}"))?;
+    *loaded = Some(environment.clone());
+    Ok(environment)
+}
