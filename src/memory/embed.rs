@@ -271,17 +271,21 @@ impl Line {
         for attempt in 1..=self.settings.attempts_max.max(1) {
             let (embedded, faults) = through(std::mem::take(&mut next))?;
             done.extend(embedded);
-            if faults.is_empty() {
-                break;
-            }
-            tracing::warn!(failed = faults.len(), attempt, reason = %faults[0].failure, "embedding failed");
-            if attempt < self.settings.attempts_max {
-                next = faults.into_iter().map(|fault| fault.plan).collect();
-                continue;
+            if let Some(first) = faults.first() {
+                tracing::warn!(failed = faults.len(), attempt, reason = %first.failure, "embedding failed");
             }
             for Fault { plan, failure } in faults {
+                // What panics or hangs was tried alone already and would do so again.
+                let again = matches!(failure, Failure::Error(_) | Failure::Lost);
+                if again && attempt < self.settings.attempts_max {
+                    next.push(plan);
+                    continue;
+                }
                 let (_, stored) = plans.get(&plan.id).expect("the graph gives back what it got");
                 refused.push(dead_letter(STAGE, stored, &refusal(&failure)));
+            }
+            if next.is_empty() {
+                break;
             }
         }
         done.sort_by_key(|(plan, _)| plan.seq);

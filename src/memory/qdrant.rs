@@ -249,7 +249,7 @@ impl Qdrant {
 
     fn count(&self, kind: Kind) -> Result<u64, MemoryError> {
         let count = CountPointsBuilder::new(&self.settings.collection)
-            .filter(Filter::must([Condition::matches(points::KIND, kind.name().to_string())]))
+            .filter(Filter::must([points::is(points::KIND, kind.name())]))
             .exact(true);
         let counted = self.call(|| self.client.count(count.clone()))?;
         Ok(counted.result.map_or(0, |result| result.count))

@@ -226,8 +226,8 @@ pub fn rare_words_and_titles_weigh_more(deployment: &Deployment) {
         memory.candidates(None, &terms, &Filters::default(), 100).expect("candidates").lexical
     };
     let found = lexical("rare common");
-    assert_eq!(found[0], "x:both", "two words before one");
     let rank = |id: &str| found.iter().position(|found| found == id).expect("it is found");
+    assert!(rank("x:both") < rank("x:rare"), "two words before one: {found:?}");
     assert!(rank("x:rare") < rank("x:common0"), "a rare word before a common one: {found:?}");
     assert!(rank("x:rare") < rank("x:long"), "a short text before a long one: {found:?}");
     assert!(rank("x:title") < rank("x:rare"), "the title before the text: {found:?}");

@@ -29,8 +29,11 @@ fn an_unavailable_server_is_asked_again_and_no_more_than_the_limit() {
     let attempts = shipped().memory.qdrant.attempts_max;
     server.fail(Faults { unavailable: attempts - 1, ..Faults::default() });
     memory.apply(&batch(whole(item("x:1", "", "cat")))).expect("applied after repetitions");
-    server.fail(Faults { unavailable: attempts, ..Faults::default() });
+    // The client itself asks an unavailable server twice.
+    server.fail(Faults { unavailable: 1_000, ..Faults::default() });
     assert!(matches!(memory.state(), Err(MemoryError::Retry(_))));
+    assert!(server.refused() <= u64::from(attempts - 1 + attempts * 2), "{} calls", server.refused());
+    server.fail(Faults::default());
     assert_eq!(memory.state().expect("back again").items, 1);
 }
 

@@ -47,6 +47,7 @@ struct Store {
     collections: Mutex<HashMap<String, Collection>>,
     faults: Mutex<Faults>,
     writes: AtomicU64,
+    refused: AtomicU64,
     api_key: Option<String>,
 }
 
@@ -103,6 +104,11 @@ impl Server {
         self.store.writes.load(Ordering::SeqCst)
     }
 
+    /// Calls that were refused as unavailable.
+    pub fn refused(&self) -> u64 {
+        self.store.refused.load(Ordering::SeqCst)
+    }
+
     /// As an operator who removes the collection.
     pub fn drop_collection(&self, collection: &str) {
         self.store.collections.lock().remove(collection);
@@ -133,6 +139,7 @@ impl Service {
             let mut faults = self.0.faults.lock();
             if faults.unavailable > 0 {
                 faults.unavailable -= 1;
+                self.0.refused.fetch_add(1, Ordering::SeqCst);
                 return Err(Status::unavailable("injected: unavailable"));
             }
             faults.slow_ms

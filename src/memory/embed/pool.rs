@@ -4,7 +4,7 @@
 //! - A text that is cached, or already waiting for the model, is not given to it
 //!   again: everyone who needs it shares the one answer.
 //! - Every plan is answered once: with all its vectors, or with the first failure.
-//!   A text whose batch failed is tried alone, so that it fails only itself.
+//!   A text whose batch failed or hung is tried alone, so that it fails only itself.
 //! - A thread whose model hangs is given up after `timeout_s` and replaced, at most
 //!   `stuck_threads_max` times at once; its texts are answered [`Failure::Timeout`].
 //!   Beyond that the pool is [`Broken`] and the process has to start again.
@@ -25,6 +25,9 @@ use crate::memory::embed::Settings;
 use crate::memory::metrics;
 use crate::memory::models::Embedder;
 
+/// Answers kept for a while, because the cache has them only after the commit. More
+/// texts than one batch of records holds.
+const RECENT_MAX: usize = 4_096;
 /// Waiting texts among which a batch of similar lengths is sought.
 const LOOK_AHEAD: usize = 128;
 
@@ -50,6 +53,9 @@ struct Shared {
 struct State {
     waiting: VecDeque<TextHash>,
     texts: HashMap<TextHash, Text>,
+    recent: HashMap<TextHash, Vector>,
+    /// The keys of `recent`, oldest first.
+    recent_order: VecDeque<TextHash>,
     requests: HashMap<u64, Request>,
     last_request: u64,
     /// What each thread is at, by the thread's number.
@@ -63,12 +69,27 @@ struct State {
 struct Text {
     text: Arc<str>,
     waiters: Vec<(u64, usize)>,
+    /// Its batch hung: it is tried by itself.
+    alone: bool,
 }
 
 struct Request {
     vectors: Vec<Option<Vector>>,
     missing: usize,
     reply: Reply<Vec<Vector>>,
+}
+
+impl State {
+    fn keep(&mut self, hash: TextHash, vector: &Vector) {
+        if self.recent.insert(hash, vector.clone()).is_none() {
+            self.recent_order.push_back(hash);
+        }
+        if self.recent_order.len() > RECENT_MAX
+            && let Some(oldest) = self.recent_order.pop_front()
+        {
+            self.recent.remove(&oldest);
+        }
+    }
 }
 
 struct Running {
@@ -116,20 +137,32 @@ impl Drop for Pool {
 impl Stage<Arc<Plan>, Vec<Vector>> for Pool {
     fn submit(&mut self, plan: Arc<Plan>, reply: Reply<Vec<Vector>>) {
         let known: Vec<Option<Vector>> =
-            plan.chunks.iter().map(|chunk| self.shared.cache.vector(chunk.hash)).collect();
+            plan.chunks.iter().map(|chunk| self.shared.known(chunk.hash)).collect();
         let missing = known.iter().filter(|vector| vector.is_none()).count();
         metrics::TEXTS.with_label_values(&["reused"]).inc_by((known.len() - missing) as u64);
         if missing == 0 {
             return reply.send(Ok(known.into_iter().flatten().collect()));
         }
         let mut state = self.shared.state.lock();
+        let mut known = known;
+        for (vector, chunk) in known.iter_mut().zip(&plan.chunks) {
+            // Answered since the look above.
+            if vector.is_none() {
+                *vector = state.recent.get(&chunk.hash).cloned();
+            }
+        }
+        let missing = known.iter().filter(|vector| vector.is_none()).count();
+        if missing == 0 {
+            drop(state);
+            return reply.send(Ok(known.into_iter().flatten().collect()));
+        }
         state.last_request += 1;
         let request = state.last_request;
         for (index, chunk) in plan.chunks.iter().enumerate().filter(|(index, _)| known[*index].is_none()) {
             let State { texts, waiting, .. } = &mut *state;
             let text = texts.entry(chunk.hash).or_insert_with(|| {
                 waiting.push_back(chunk.hash);
-                Text { text: chunk.text.clone(), waiters: Vec::new() }
+                Text { text: chunk.text.clone(), waiters: Vec::new(), alone: false }
             });
             text.waiters.push((request, index));
         }
@@ -141,6 +174,12 @@ impl Stage<Arc<Plan>, Vec<Vector>> for Pool {
 }
 
 impl Shared {
+    /// The vector of a text that was embedded before.
+    fn known(&self, hash: TextHash) -> Option<Vector> {
+        let recent = self.state.lock().recent.get(&hash).cloned();
+        recent.or_else(|| self.cache.vector(hash))
+    }
+
     fn add_thread(shared: &Arc<Self>, state: &mut State) {
         state.last_thread += 1;
         let number = state.last_thread;
@@ -177,14 +216,17 @@ impl Shared {
         let first = state.waiting.pop_front().filter(|_| !state.closed)?;
         let length = |state: &State, hash: &TextHash| state.texts.get(hash).map_or(0, |t| t.text.len());
         let target = length(&state, &first);
+        let alone = |state: &State, hash: &TextHash| state.texts.get(hash).is_none_or(|text| text.alone);
+        let room = if alone(&state, &first) { 0 } else { self.embedder.batch_max().saturating_sub(1) };
         let mut near: Vec<(usize, TextHash)> = state
             .waiting
             .iter()
             .take(LOOK_AHEAD)
+            .filter(|hash| !alone(&state, hash))
             .map(|hash| (length(&state, hash).abs_diff(target), *hash))
             .collect();
         near.sort_unstable();
-        near.truncate(self.embedder.batch_max().saturating_sub(1));
+        near.truncate(room);
         state.waiting.retain(|hash| !near.iter().any(|(_, near)| near == hash));
         let hashes: Vec<TextHash> =
             std::iter::once(first).chain(near.into_iter().map(|(_, hash)| hash)).collect();
@@ -229,6 +271,9 @@ impl Shared {
         let mut finished = Vec::new();
         let mut state = self.state.lock();
         for (hash, answer) in answers {
+            if let Ok(vector) = &answer {
+                state.keep(hash, vector);
+            }
             metrics::TEXTS.with_label_values(&[outcome(&answer)]).inc();
             let waiters = state.texts.remove(&hash).map(|text| text.waiters).unwrap_or_default();
             for (number, index) in waiters {
@@ -292,7 +337,17 @@ impl Shared {
                         return;
                     }
                     let running = state.running.remove(&number).expect("listed above under the same lock");
-                    late.extend(running.texts);
+                    if let [only] = running.texts.as_slice() {
+                        late.push(*only);
+                    } else {
+                        // One of them hangs: each is tried alone, before all others.
+                        for hash in running.texts {
+                            if let Some(text) = state.texts.get_mut(&hash) {
+                                text.alone = true;
+                                state.waiting.push_front(hash);
+                            }
+                        }
+                    }
                     state.stuck += 1;
                     tracing::error!(stuck = state.stuck, "the embedding model hangs; a thread was given up");
                     Self::add_thread(&self, &mut state);

@@ -8,9 +8,11 @@ use dataflows::event::Version;
 use dataflows::record::{Positions, TopicPartition};
 use dataflows::time::Millis;
 use qdrant_client::Payload;
+use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::{
-    Condition, FieldType, Filter, NamedVectors, PointId, PointStruct, Range, Value, Vector, Vectors,
+    Condition, FieldCondition, FieldType, Filter, Match, NamedVectors, PointId, PointStruct, Range, Value,
+    Vector, Vectors,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -259,9 +261,9 @@ pub(super) fn version(payload: &HashMap<String, Value>) -> Option<Version> {
 }
 
 pub(super) fn filter(kind: Kind, filters: &Filters) -> Filter {
-    let mut must = vec![Condition::matches(KIND, kind.name().to_string())];
+    let mut must = vec![is(KIND, kind.name())];
     let texts = [(PLATFORM, &filters.platform), (LANG, &filters.lang), (TOPICS, &filters.topic)];
-    must.extend(texts.into_iter().filter_map(|(field, text)| Some(Condition::matches(field, text.clone()?))));
+    must.extend(texts.into_iter().filter_map(|(field, text)| Some(is(field, text.as_ref()?))));
     if let Some(since) = filters.since {
         must.push(Condition::range(PUBLISHED_AT, Range { gte: Some(since.0 as f64), ..Range::default() }));
     }
@@ -270,10 +272,17 @@ pub(super) fn filter(kind: Kind, filters: &Filters) -> Filter {
 
 /// The chunks of an item, of any model.
 pub(super) fn chunks_of(id: &str) -> Filter {
-    Filter::must([
-        Condition::matches(KIND, Kind::Chunk.name().to_string()),
-        Condition::matches(ID, id.to_string()),
-    ])
+    Filter::must([is(KIND, Kind::Chunk.name()), is(ID, id)])
+}
+
+/// The field is exactly this text. `Condition::matches` would search for the words
+/// of a text with spaces in it.
+pub(super) fn is(field: &str, text: &str) -> Condition {
+    Condition::from(FieldCondition {
+        key: field.to_string(),
+        r#match: Some(Match { match_value: Some(MatchValue::Keyword(text.to_string())) }),
+        ..FieldCondition::default()
+    })
 }
 
 /// The number of a term.
