@@ -1,7 +1,5 @@
 //! Deaths of the worker, of the supervisor, of both; signals; exit codes.
 
-use std::io::{BufRead, BufReader};
-
 use rustix::process::Signal;
 use tidings::ops::data_dir::{DataDir, Opened};
 
@@ -92,10 +90,8 @@ fn a_signal_ends_the_wait_for_a_restart() {
             "supervise.restart_delay_max_ms=3600000",
         ],
     );
-    let log = running.process.stderr.take().expect("piped");
     send(running.worker(), Signal::KILL);
-    let mut lines = BufReader::new(log).lines().map(|line| line.expect("text"));
-    lines.find(|line| line.contains("starting it again")).expect("it says so");
+    until("it says so", || running.logged().contains("starting it again").then_some(()));
     running.signal(Signal::TERM);
     let status = until("the end", || running.process.try_wait().expect("waits"));
     assert_eq!(status.code(), Some(0));
