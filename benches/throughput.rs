@@ -2,18 +2,21 @@
 //! ANALYSE into results.volume, exactly once, on the embedded log or a given Kafka.
 //!
 //! Measures events a second from the start of the workers to the commit of the last
-//! result, CPU seconds and peak memory of the process (generator and log included),
-//! and compares every cell with an independent recomputation: a wrong answer fails.
+//! result, CPU seconds and peak memory of a process that does nothing else (the embedded
+//! log is in it), and compares every cell with an independent recomputation: a wrong
+//! answer fails.
 //!
 //! ```sh
-//! cargo bench --profile dev --bench throughput -- [EVENTS] [WORKERS] [REPEATS]
-//! KAFKA_BOOTSTRAP_SERVERS=… cargo bench --profile dev --bench throughput
+//! cargo bench --bench throughput -- [EVENTS] [WORKERS] [REPEATS]
+//! KAFKA_BOOTSTRAP_SERVERS=… cargo bench --bench throughput
 //! ```
 
 #[path = "../tests/support/generate.rs"]
 mod generate;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,6 +35,8 @@ use tidings::worker::index::{ends, reached};
 use tidings::worker::{self, ANALYSE, Committers, ENRICH, Pipeline};
 
 const APPEND: usize = 1_000;
+/// The first argument of the process that is measured.
+const PIPELINE: &str = "pipeline";
 
 struct Measured {
     events_per_s: f64,
@@ -40,8 +45,16 @@ struct Measured {
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, folder, workers, prefix] = arguments.as_slice()
+        && command == PIPELINE
+    {
+        let workers = workers.parse().expect("a number of workers");
+        println!("{}", pipeline_process(Path::new(folder), workers, prefix));
+        return;
+    }
     // Cargo adds --bench.
-    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
+    let numbers: Vec<usize> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
     let events = numbers.first().copied().unwrap_or(200_000);
     let workers = numbers.get(1).copied().unwrap_or(1);
     let repeats = numbers.get(2).copied().unwrap_or(3);
@@ -62,12 +75,33 @@ fn main() {
 fn run(seed: u64, events: usize, workers: usize) -> Measured {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let prefix = format!("throughput-{}-{seed}.", std::process::id());
-    let config = config(folder.path(), workers, &prefix);
-    let log = open_log(&config, folder.path()).expect("the log opens");
     let stream = Stream::new(seed, events, now_ms());
-    append(log.as_ref(), &stream);
-    let pipeline = pipeline(&config, &log, folder.path());
-    let instance = Instance::of_folder(folder.path()).expect("the folder can be written");
+    let open = || open_log(&config(folder.path(), workers, &prefix), folder.path()).expect("the log opens");
+    append(open().as_ref(), &stream);
+    let output = Command::new(std::env::current_exe().expect("a path"))
+        .args([PIPELINE, &folder.path().display().to_string(), &workers.to_string(), &prefix])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("starts");
+    assert!(output.status.success(), "the pipeline ended with {}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let numbers: Vec<f64> = text.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    let [elapsed_s, cpu_s, peak_mb] = numbers[..] else { panic!("not three numbers: {text}") };
+    check(open().as_ref(), &stream);
+    let measured = Measured { events_per_s: events as f64 / elapsed_s, cpu_s, peak_mb };
+    println!(
+        "  seed {seed}: {:.0} events/s in {elapsed_s:.2} s, {cpu_s:.2} CPU s, {peak_mb:.0} MB, every cell as recomputed",
+        measured.events_per_s,
+    );
+    measured
+}
+
+/// The pipeline alone, so that its memory is its own: seconds, CPU seconds, peak MB.
+fn pipeline_process(folder: &Path, workers: usize, prefix: &str) -> String {
+    let config = config(folder, workers, prefix);
+    let log = open_log(&config, folder).expect("the log opens");
+    let pipeline = pipeline(&config, &log, folder);
+    let instance = Instance::of_folder(folder).expect("the folder can be written");
     let wanted = Committers::wanted(workers);
     let joined =
         Cluster::join(&log, &config.log, instance, &wanted, true, now_ms()).expect("nobody else runs");
@@ -80,16 +114,7 @@ fn run(seed: u64, events: usize, workers: usize) -> Measured {
     let (elapsed, cpu) = (started.elapsed(), cpu_s() - cpu);
     stop.store(true, Ordering::SeqCst);
     thread.join().expect("the workers do not panic").expect("the workers end in order");
-    check(log.as_ref(), &stream);
-    let measured =
-        Measured { events_per_s: events as f64 / elapsed.as_secs_f64(), cpu_s: cpu, peak_mb: peak_mb() };
-    println!(
-        "  seed {seed}: {:.0} events/s in {:.2} s, {:.2} CPU s, every cell as recomputed",
-        measured.events_per_s,
-        elapsed.as_secs_f64(),
-        cpu
-    );
-    measured
+    format!("{} {cpu} {}", elapsed.as_secs_f64(), peak_mb())
 }
 
 #[expect(clippy::disallowed_methods, reason = "which log is measured is chosen by the environment")]

@@ -1,6 +1,8 @@
 //! The vocabulary: what producers say ([`ContentEvent`]) and what Enrich makes of
 //! it ([`Enriched`]).
 
+mod decode;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -67,7 +69,7 @@ pub struct Media {
 /// A deletion needs only `platform`, `native_id` and `change`; everything else
 /// also needs `kind` and `published_at`. Fields that are not named here are kept
 /// in `other`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ContentEvent {
     pub platform: String,
     pub native_id: String,
@@ -94,7 +96,7 @@ pub struct ContentEvent {
     pub url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engagement: Option<Engagement>,
-    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<Media>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
@@ -112,10 +114,6 @@ impl ContentEvent {
 
 pub fn content_id(platform: &str, native_id: &str) -> String {
     format!("{platform}:{native_id}")
-}
-
-fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Media>, D::Error> {
-    Ok(Option::<Vec<Media>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What Analyse counts of one version of one item: one type for plus and minus,

@@ -92,15 +92,41 @@ pub fn volume<'scope>(
         .count_total()
         .inner
         .map(|((key, sums), epoch, diff)| (key.hashed(), epoch, Part::Sums { key, sums, diff: diff as i64 }));
-    let distinct = authors.distinct_total().inner.map(|((key, _author), epoch, change)| {
-        (key.hashed(), epoch, Part::Authors { key, change: change as i64 })
-    });
+    let distinct = author_parts(authors.distinct_total().inner, settings.clone());
     let published = published.map(|cell| (cell.key.hashed(), 0, Part::Published(cell)));
     let records = publish(parts.concat(sums).concat(distinct).concat(published), settings, hydrated, gauges);
     (records, frozen)
 }
 
 type Routed = (u64, Epoch, Part);
+
+/// Changes of distinct authors, a cell at a time, for their cell and for the cell that sums it.
+fn author_parts<'scope>(
+    distinct: StreamVec<'scope, Epoch, AuthorChange>,
+    settings: Settings,
+) -> StreamVec<'scope, Epoch, Routed> {
+    distinct.unary::<CapacityContainerBuilder<Vec<Routed>>, _, _, _>(Pipeline, "AuthorParts", move |_cap, _info| {
+        move |input, output| {
+            input.for_each(|cap, data| {
+                let mut session = output.session(&cap);
+                // They come sorted by cell, since that is how the arrangement is.
+                for run in data.chunk_by(|((a, _), at, _), ((b, _), bt, _)| (a, at) == (b, bt)) {
+                    let ((key, _), epoch, _) = run[0];
+                    let change: i64 = run.iter().map(|(_, _, change)| *change as i64).sum();
+                    for key in [Some(key), sum_of(key, &settings)].into_iter().flatten() {
+                        session.give((key.hashed(), epoch, Part::Authors { key, change }));
+                    }
+                }
+            });
+        }
+    })
+}
+
+/// The cell whose authors are the sum of this one's and its neighbours'.
+fn sum_of(key: CellKey, settings: &Settings) -> Option<CellKey> {
+    let by = key.by.without_platform().filter(|by| settings.groupings.contains(by))?;
+    Some(CellKey { by, platform: 0, ..key })
+}
 
 /// Three outputs: changes of cells, changes of their authors, and what every
 /// publisher needs to know (names and the clock, once for each worker).

@@ -23,7 +23,7 @@ steps_total=4
 step "packages" scripts/install.sh
 step "build" build
 step "texts" scripts/vader_source.sh
-step "models" "$tidings" models fetch
+step "models" "$tidings" models fetch --no-env-file
 steps_summary
 echo
 # The demonstration has settings and a folder of its own: nothing of yours is read.

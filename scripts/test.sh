@@ -41,7 +41,7 @@ steps_total=7
 step "packages" scripts/install.sh --tests
 step "compile" cargo test --workspace --no-run
 step "VADER's reference implementation" scripts/vader_reference.sh
-step "models" cargo run --quiet --bin tidings -- models fetch
+step "models" "$CARGO_TARGET_DIR/debug/tidings" models fetch --no-env-file
 step "start Kafka" start_broker
 step "tests${TIDINGS_TEST_LONG:+, long forms}" cargo test --workspace
 step "consumers as docs/downstream.md shows them" scripts/downstream_check.sh

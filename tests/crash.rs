@@ -2,7 +2,7 @@
 //! recomputation, and content.enriched holds every version exactly once.
 //!
 //! The short form takes about half a minute for each log; `TIDINGS_TEST_LONG=1`
-//! makes it the soak of five minutes.
+//! makes it the soak of five minutes and 100 000 events.
 
 #[path = "support/broker.rs"]
 mod broker;
@@ -160,7 +160,7 @@ fn dataflows_now() -> i64 {
 fn crash(backend: Backend, seed: u64) {
     match is_long() {
         false => check(backend, seed, 12_000, Some(Duration::from_millis(1_500)), Duration::from_secs(18)),
-        true => check(backend, seed, 60_000, Some(Duration::from_secs(5)), Duration::from_secs(300)),
+        true => check(backend, seed, 100_000, Some(Duration::from_secs(5)), Duration::from_secs(300)),
     }
 }
 

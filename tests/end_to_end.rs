@@ -1,6 +1,6 @@
 //! The whole line with the real program: a feed served here is polled, understood,
-//! counted, and told to a local Discord, once; what is shown at the end is what the
-//! feed said.
+//! counted, remembered, and told to a local Discord, once; what is shown at the end is
+//! what the feed said, and a search by meaning finds it.
 
 #[expect(dead_code, reason = "shared with tests/discord.rs, which uses all of it")]
 #[path = "support/discord_server.rs"]
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use server::{Conduct, DiscordServer};
+use tidings::config::Environment;
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -51,6 +52,11 @@ fn feed() -> String {
     )
 }
 
+/// Where the models of this machine are; `tidings models fetch` puts them there.
+fn models() -> std::path::PathBuf {
+    Environment::of_process(None).cache_dir().expect("a home folder")
+}
+
 struct Program {
     folder: tempfile::TempDir,
     child: Child,
@@ -72,6 +78,7 @@ impl Program {
             .args(["--set", "poll.allow_private_addresses=true"])
             .args(["--set", &format!("discord.api_base={}", discord.base())])
             .env("DISCORD_WEBHOOK_URL", discord.webhook_url())
+            .env("TIDINGS_CACHE", models())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -125,7 +132,7 @@ fn eventually<T>(what: &str, mut found: impl FnMut() -> Result<T, String>) -> T 
 }
 
 #[test]
-fn a_feed_becomes_counts_and_one_digest() {
+fn a_feed_becomes_counts_a_memory_and_one_digest() {
     let discord = DiscordServer::start(Conduct::default(), 1);
     let program = Program::start(&serve_feed(feed()), &discord);
     eventually("readiness", || program.get("/readyz"));
@@ -155,6 +162,16 @@ fn a_feed_becomes_counts_and_one_digest() {
     assert!(!message.contains("@everyone"), "nothing pings: {message}");
     discord.assert_no_violations();
     assert_eq!(discord.messages().len(), 1, "one post for one digest");
+
+    // No word of the question is in the text that answers it.
+    let hit = eventually("the hit in the search", || {
+        let (_, text) = program.command(&["search", "sports arena that players adore", "--json"]);
+        let answer: Value = serde_json::from_str(&text).map_err(|_| text.clone())?;
+        let all_remembered = answer["hits"].as_array().is_some_and(|hits| hits.len() == 3);
+        if answer["mode"] == "hybrid" && all_remembered { Ok(answer["hits"][0].clone()) } else { Err(text) }
+    });
+    assert_eq!(hit["title"], "A wonderful day for football", "{hit}");
+    assert_eq!(hit["url"], "https://news.example/3", "{hit}");
 
     let (good, sources) = program.command(&["sources", "list"]);
     assert!(good && sources.contains("example"), "{sources}");

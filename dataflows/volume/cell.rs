@@ -83,6 +83,12 @@ impl By {
         Self::BITS.into_iter().filter(move |(_, bit)| self.0 & bit != 0).map(|(d, _)| d)
     }
 
+    /// The grouping whose distinct authors are the sum of this one's over platforms: an
+    /// author is one of one platform. Channels and topics share authors and do not add up.
+    pub fn without_platform(self) -> Option<By> {
+        (self.has(Dimension::Platform) && !self.has(Dimension::Channel)).then_some(Self(self.0 & !1))
+    }
+
     /// `platform+topic`, or `none`.
     pub fn name(self) -> String {
         let names: Vec<_> = self
@@ -134,6 +140,11 @@ pub const DISORDER_MS_MAX: i64 = HOUR_MS;
 impl Settings {
     pub fn start(&self, window: Window, published_at: Millis) -> i64 {
         published_at.floor(window.length_ms()).0
+    }
+
+    /// Whether the authors of `by` are sums of those of another materialised grouping.
+    pub fn sums_authors(&self, by: By) -> bool {
+        self.groupings.iter().any(|finer| finer.without_platform() == Some(by))
     }
 
     fn open_ms(&self, window: Window) -> i64 {

@@ -40,6 +40,8 @@ pub struct Exploded {
 /// Explodes updates; the state is only which names were announced.
 pub struct Explode {
     settings: Settings,
+    /// The groupings, and whether their authors are kept here: sums are made of others.
+    groupings: Vec<(By, bool)>,
     hash: RandomState,
     announced: HashMap<Symbol, Arc<str>>,
     period: u64,
@@ -48,7 +50,8 @@ pub struct Explode {
 impl Explode {
     /// `hash` must be the same on every worker.
     pub fn new(settings: Settings, hash: RandomState) -> Self {
-        Self { settings, hash, announced: HashMap::new(), period: 0 }
+        let groupings = settings.groupings.iter().map(|by| (*by, !settings.sums_authors(*by))).collect();
+        Self { settings, groupings, hash, announced: HashMap::new(), period: 0 }
     }
 
     /// Starts a batch of `epoch`.
@@ -84,7 +87,8 @@ impl Explode {
                 out.late[window as usize] += u64::from(sign > 0);
                 continue;
             }
-            for &by in &self.settings.groupings {
+            for &(by, keeps_authors) in &self.groupings {
+                let author = author.filter(|_| keeps_authors);
                 let key = |topic| CellKey {
                     window,
                     start,

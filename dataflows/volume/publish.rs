@@ -10,7 +10,7 @@
 //!   results.volume holds are, tombstones included. Cells that were closed by then
 //!   keep their published value: what they counted is no longer known by item.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ use crate::Epoch;
 use crate::faults::cloud_event;
 use crate::record::{Record, topic};
 use crate::time::Millis;
+
+type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
 /// A cell as results.volume holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,10 +92,10 @@ impl State {
             settings,
             live: BTreeMap::new(),
             frozen: BTreeMap::new(),
-            names: HashMap::new(),
+            names: HashMap::default(),
             clock: Millis(i64::MIN),
             closed: [i64::MIN; 3],
-            hydration: Some(Hydration { until: hydrated, published: HashMap::new() }),
+            hydration: Some(Hydration { until: hydrated, published: HashMap::default() }),
             swept: 0,
         }
     }
