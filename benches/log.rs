@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dataflows::record::{Positions, Record, TopicPartition};
+use dataflows::record::{Headers, Positions, Record, TopicPartition};
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 use tidings::log::{self, Log, Settings, TopicSpec, Transaction};
@@ -51,7 +51,7 @@ fn fill(name: &str, log: &dyn Log, records: usize, batch: usize) {
     for first in (0..records).step_by(batch) {
         let transaction = transaction(first, batch, &values);
         let began = Instant::now();
-        committer.commit(transaction).expect("committed");
+        committer.commit(&transaction).expect("committed");
         latency.record(began.elapsed().as_micros() as u64).expect("in range");
     }
     report(name, records, started.elapsed(), cpu_seconds() - cpu, &latency);
@@ -112,7 +112,7 @@ fn transaction(first: usize, batch: usize, values: &[Vec<u8>]) -> Transaction {
         key: format!("bench:{n}").into_bytes(),
         value: Some(values[n % values.len()].clone()),
         timestamp_ms: now_ms,
-        headers: Vec::new(),
+        headers: Headers::new(),
     };
     Transaction {
         group: "bench".into(),

@@ -34,6 +34,10 @@ use tidings::run::{now_ms, open_index, open_log};
 use tidings::worker::index::{ends, reached};
 use tidings::worker::{self, ANALYSE, Committers, ENRICH, Pipeline};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const APPEND: usize = 1_000;
 /// The first argument of the process that is measured.
 const PIPELINE: &str = "pipeline";

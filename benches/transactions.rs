@@ -13,7 +13,7 @@ mod broker;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dataflows::record::{Record, TopicPartition};
+use dataflows::record::{Headers, Record, TopicPartition};
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 use tidings::log::{self, Settings, TopicSpec, Transaction};
@@ -48,7 +48,7 @@ fn main() {
                 if !spacing.is_zero() {
                     began = scheduled;
                 }
-                committer.commit(transaction(records, position, now_ms)).expect("committed");
+                committer.commit(&transaction(records, position, now_ms)).expect("committed");
                 let ended = Instant::now();
                 if round >= WARM_UP {
                     latency.record((ended - began).as_micros() as u64).expect("in range");
@@ -70,7 +70,7 @@ fn transaction(records: usize, position: u64, now_ms: i64) -> Transaction {
         key: n.to_be_bytes().to_vec(),
         value: Some(vec![b'x'; VALUE_BYTES]),
         timestamp_ms: now_ms,
-        headers: Vec::new(),
+        headers: Headers::new(),
     };
     Transaction {
         group: "bench".into(),

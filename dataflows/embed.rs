@@ -24,7 +24,7 @@ use crate::Epoch;
 use crate::chunk::chunks;
 use crate::event::{Enriched, Version};
 use crate::offload::{Answer, Budget, Failure, Stage, offload};
-use crate::record::{Record, topic};
+use crate::record::{Headers, Record, topic};
 use crate::time::Millis;
 use crate::vector::Vector;
 
@@ -199,7 +199,7 @@ impl Plan {
             key: chunk_key(&self.id, chunk).into_bytes(),
             value,
             timestamp_ms: self.timestamp_ms,
-            headers: vec![(VERSION_HEADER.to_string(), version_text(self.version).into_bytes())],
+            headers: Headers::from_iter([(VERSION_HEADER, version_text(self.version))]),
         }
     }
 }

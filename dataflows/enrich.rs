@@ -234,7 +234,9 @@ impl<I: Identities> State<I> {
 
 fn record(enriched: &Enriched, stored: &Stored) -> Record {
     let mut headers = cloud_event("content.enriched.v1", "enrich", stored.timestamp_ms);
-    headers.extend(stored.headers.iter().filter(|(name, _)| name == "fetched_at").cloned());
+    if let Some(at) = stored.headers.get("fetched_at") {
+        headers.push("fetched_at", at);
+    }
     Record {
         topic: topic::ENRICHED.into(),
         // Co-partitioned with content.events, whose place was checked.

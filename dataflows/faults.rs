@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Record, Stored, topic};
+use crate::record::{Headers, Record, Stored, topic};
 use crate::time::Millis;
 
 /// Why a record was refused. The names are the `reason` label of
@@ -121,10 +121,10 @@ pub fn dead_letter(stage: &str, stored: &Stored, fault: &Fault) -> Record {
 }
 
 /// Headers of the CloudEvents binding for Kafka.
-pub fn cloud_event(kind: &str, source: &str, at_ms: i64) -> Vec<(String, Vec<u8>)> {
-    vec![
-        ("ce_type".into(), format!("tidings.{kind}").into_bytes()),
-        ("ce_source".into(), source.as_bytes().to_vec()),
-        ("ce_time".into(), Millis(at_ms).to_string().into_bytes()),
-    ]
+pub fn cloud_event(kind: &str, source: &str, at_ms: i64) -> Headers {
+    let mut headers = Headers::new();
+    headers.push("ce_type", format!("tidings.{kind}").as_bytes());
+    headers.push("ce_source", source.as_bytes());
+    headers.push("ce_time", Millis(at_ms).to_string().as_bytes());
+    headers
 }

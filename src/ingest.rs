@@ -224,7 +224,7 @@ impl Ingest {
 /// The record of an event, as its producer wrote it.
 pub fn record(event: &ContentEvent, id: &str, bytes: Vec<u8>, at: Millis) -> Record {
     let mut headers = cloud_event("content.event.v1", &event.platform, at.0);
-    headers.push(("ce_id".into(), id.as_bytes().to_vec()));
+    headers.push("ce_id", id.as_bytes());
     Record {
         topic: topic::EVENTS.into(),
         partition: None,

@@ -159,7 +159,7 @@ pub trait Committer: Send {
     /// them, and the committed end passes them, a moment after this returns; before
     /// the next commit of the same committer, or its next holder, returns. After an error
     /// other than [`LogError::Retry`] the committer must be dropped.
-    fn commit(&mut self, transaction: Transaction) -> Result<(), LogError>;
+    fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError>;
 }
 
 pub trait Reader: Send {

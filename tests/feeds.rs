@@ -174,7 +174,7 @@ async fn an_entry_becomes_an_event() {
     assert_eq!(audio.media[0].mime.as_deref(), Some("audio/mpeg"));
 
     let headers: BTreeMap<_, _> =
-        record.headers.iter().map(|(k, v)| (k.as_str(), String::from_utf8_lossy(v).into_owned())).collect();
+        record.headers.iter().map(|(k, v)| (k, String::from_utf8_lossy(v).into_owned())).collect();
     assert_eq!(record.key, format!("rss:{}", events[0].native_id).into_bytes());
     assert_eq!(record.timestamp_ms, TestClock::START_MS);
     assert_eq!(headers["ce_type"], "tidings.content.event.v1");

@@ -66,7 +66,10 @@ fn a_shorter_version_leaves_tombstones_and_a_deletion_leaves_only_those() {
     let deleted = plan(&version(3, None), 3, 1, LIMITS).records("m", &[]);
     assert_eq!(deleted.len(), 1);
     assert_eq!(
-        (deleted[0].value.as_ref(), parse_version(&deleted[0].headers[0].1)),
+        (
+            deleted[0].value.as_ref(),
+            parse_version(deleted[0].headers.get(VERSION_HEADER).expect("a version"))
+        ),
         (None, Some(Version { revision: 3, enrichment: 0 }))
     );
 }

@@ -349,11 +349,15 @@ impl VolumeCell {
 
     /// The key in results.volume: a JSON array, the same for the same place.
     pub fn record_key(&self) -> Vec<u8> {
-        let mut key = vec![self.window.name().into(), self.start.to_string().into(), self.by().name().into()];
-        for dimension in [&self.platform, &self.topic, &self.channel].into_iter().flatten() {
-            key.push(dimension.clone().map_or(serde_json::Value::Null, Into::into));
+        let dimensions = [&self.platform, &self.topic, &self.channel];
+        let place = (self.window, self.start, self.by().name());
+        let mut key = serde_json::to_vec(&place).expect("a key is plain data");
+        for dimension in dimensions.into_iter().flatten() {
+            *key.last_mut().expect("a bracket") = b',';
+            serde_json::to_writer(&mut key, dimension).expect("a key is plain data");
+            key.push(b']');
         }
-        serde_json::to_vec(&key).expect("a key is plain data")
+        key
     }
 }
 

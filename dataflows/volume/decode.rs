@@ -100,6 +100,7 @@ pub fn decoded<'scope>(
 mod tests {
     use super::*;
     use crate::event::Enriched;
+    use crate::record::Headers;
 
     #[test]
     fn reads_exactly_the_contribution() {
@@ -118,7 +119,7 @@ mod tests {
             timestamp_ms: 1,
             key: b"x:1".to_vec(),
             value: Some(serde_json::to_vec(&enriched).expect("plain")),
-            headers: vec![],
+            headers: Headers::new(),
         };
         let update = decode(&stored).expect("valid").expect("not a tombstone");
         assert_eq!(update.plus, enriched.contribution());

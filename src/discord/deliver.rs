@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dataflows::faults::{self, Fault};
-use dataflows::record::{Positions, Record, Stored, TopicPartition, topic};
+use dataflows::record::{Headers, Positions, Record, Stored, TopicPartition, topic};
 use dataflows::time::Millis;
 
 use super::health::Health;
@@ -269,7 +269,7 @@ impl Deliverer {
             timestamp_ms: retired.at.0,
             key: Vec::new(),
             value: Some(serde_json::to_vec(&SentRecord::Target(retired)).expect("texts serialize")),
-            headers: Vec::new(),
+            headers: Headers::new(),
         };
         self.outbox.apply(&stored).expect("a record just written is readable");
         Ok(())
@@ -280,7 +280,7 @@ impl Deliverer {
         let transaction = Transaction { group: GROUP.to_string(), records, positions };
         let mut tries = 0;
         loop {
-            match self.committer.commit(transaction.clone()) {
+            match self.committer.commit(&transaction) {
                 Ok(()) => return Ok(()),
                 Err(LogError::Retry(reason)) if tries < COMMIT_TRIES_MAX => {
                     tries += 1;
@@ -359,7 +359,7 @@ pub(crate) fn record(topic: &str, key: Vec<u8>, value: Vec<u8>, timestamp_ms: i6
         key,
         value: Some(value),
         timestamp_ms,
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 

@@ -380,7 +380,7 @@ fn count(digest: &Digest) {
 fn commit(committer: &mut dyn Committer, transaction: &Transaction) -> Result<(), LogError> {
     let mut tries = 0;
     loop {
-        match committer.commit(transaction.clone()) {
+        match committer.commit(transaction) {
             Err(LogError::Retry(reason)) if tries < COMMIT_TRIES_MAX => {
                 tries += 1;
                 tracing::warn!(reason, tries, "the log does not take a digest yet");

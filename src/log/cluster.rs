@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataflows::record::{Record, TopicPartition, topic};
+use dataflows::record::{Headers, Record, TopicPartition, topic};
 use serde::{Deserialize, Serialize};
 
 use super::{Committer, Log, LogError, Settings, TopicSpec, Transaction};
@@ -170,7 +170,7 @@ impl Cluster {
             })
             .collect();
         records.push(record(HEARTBEAT_KEY, heartbeat, now_ms));
-        self.committer.commit(Transaction { records, ..Transaction::default() })
+        self.committer.commit(&Transaction { records, ..Transaction::default() })
     }
 }
 
@@ -181,7 +181,7 @@ fn record(key: impl Into<Vec<u8>>, value: &impl Serialize, now_ms: i64) -> Recor
         key: key.into(),
         value: Some(serde_json::to_vec(value).expect("plain data serializes")),
         timestamp_ms: now_ms,
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 

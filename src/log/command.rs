@@ -110,7 +110,7 @@ impl std::convert::From<&Stored> for RecordLine {
             offset: stored.offset,
             timestamp: Millis(stored.timestamp_ms),
             key: text(&stored.key),
-            headers: stored.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+            headers: stored.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
             value,
         }
     }

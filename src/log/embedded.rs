@@ -71,7 +71,7 @@ impl Log for EmbeddedLog {
 
     fn append(&self, records: Vec<Record>) -> Result<Vec<(TopicPartition, u64)>, LogError> {
         let _timer = metrics::APPEND_SECONDS.start_timer();
-        self.shared.write(records, &Positions::new(), "", None)
+        self.shared.write(&records, &Positions::new(), "", None)
     }
 
     fn committer(&self, id: &str) -> Result<Box<dyn Committer>, LogError> {
@@ -113,17 +113,17 @@ struct EmbeddedCommitter {
 }
 
 impl Committer for EmbeddedCommitter {
-    fn commit(&mut self, transaction: Transaction) -> Result<(), LogError> {
+    fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError> {
         let _timer = metrics::COMMIT_SECONDS.start_timer();
         let Transaction { group, records, positions } = transaction;
-        self.shared.write(records, &positions, &group, Some(self.holder.clone())).map(drop)
+        self.shared.write(records, positions, group, Some(self.holder.clone())).map(drop)
     }
 }
 
 impl Shared {
     fn write(
         &self,
-        records: Vec<Record>,
+        records: &[Record],
         positions: &Positions,
         group: &str,
         holder: Option<Holder>,
@@ -134,7 +134,7 @@ impl Shared {
         let mut written: BTreeMap<Arc<str>, (usize, usize)> = BTreeMap::new();
         let mut prepared = Vec::with_capacity(records.len());
         for record in records {
-            let ready = self.prepare(&record)?;
+            let ready = self.prepare(record)?;
             let (count, bytes) = written.entry(ready.topic.name.clone()).or_default();
             *count += 1;
             *bytes += ready.bytes.len();

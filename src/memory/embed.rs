@@ -304,7 +304,7 @@ impl Line {
         let records: Vec<Record> = vectors.chain(refused).collect();
         let transaction = Transaction { group: GROUP.into(), records, positions };
         loop {
-            match self.committer.commit(transaction.clone()) {
+            match self.committer.commit(&transaction) {
                 Err(LogError::Retry(reason)) if !self.stop.load(Ordering::Relaxed) => self.pause(&reason),
                 other => break other?,
             }

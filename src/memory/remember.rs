@@ -286,8 +286,7 @@ fn change(stored: &Stored) -> Result<Change, String> {
         }
         (None, true) => {
             let (id, chunk) = parse_chunk_key(&stored.key).ok_or("the key names no chunk")?;
-            let header = stored.headers.iter().find(|(name, _)| name == VERSION_HEADER);
-            let version = header.and_then(|(_, text)| parse_version(text));
+            let version = stored.headers.get(VERSION_HEADER).and_then(parse_version);
             Ok(Change::ChunkGone { id: id.to_string(), chunk, version })
         }
         (Some(value), false) => {

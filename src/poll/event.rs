@@ -185,8 +185,8 @@ fn kind(media: &[Media]) -> Kind {
 pub fn record(event: &ContentEvent, source: &Source, content: Hash, fetched_ms: i64) -> Record {
     let id = event.content_id();
     let mut headers = cloud_event("content.event.v1", &format!("poll/{}", source.key), fetched_ms);
-    headers.push(("ce_id".into(), format!("{id}#{}", content.hex()).into_bytes()));
-    headers.push(("fetched_at".into(), Millis(fetched_ms).to_string().into_bytes()));
+    headers.push("ce_id", format!("{id}#{}", content.hex()).as_bytes());
+    headers.push("fetched_at", Millis(fetched_ms).to_string().as_bytes());
     Record {
         topic: topic::EVENTS.into(),
         partition: None,

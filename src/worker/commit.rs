@@ -93,7 +93,7 @@ fn commit(
 ) -> Result<(), LogError> {
     let mut pause = RETRY_MIN;
     loop {
-        match committer.commit(transaction.clone()) {
+        match committer.commit(transaction) {
             Err(e @ (LogError::Retry(_) | LogError::Full(_))) if !failures.stopping() => {
                 tracing::warn!(error = %e, pause_ms = pause.as_millis() as u64, "a commit changed nothing and is tried again");
                 thread::sleep(pause);

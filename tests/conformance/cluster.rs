@@ -52,12 +52,13 @@ pub fn a_takeover_fences_everything_of_the_set_before(deployment: &Deployment) {
     let mut new = join("b", 1, true, 2_000);
     assert_eq!(new.committers["enrich"].len(), 1);
     for committer in old.committers.values_mut().flatten() {
-        let late = committer.commit(transaction("g", vec![record(PLAIN, "a", "late")], &[(at(PLAIN, 0), 1)]));
+        let late =
+            committer.commit(&transaction("g", vec![record(PLAIN, "a", "late")], &[(at(PLAIN, 0), 1)]));
         assert!(matches!(late, Err(LogError::Fenced(_))), "{late:?}");
     }
     assert!(matches!(old.cluster.heartbeat(3_000), Err(LogError::Fenced(_))));
     for committer in new.committers.values_mut().flatten() {
-        committer.commit(transaction("g", vec![record(PLAIN, "a", "new")], &[])).expect("committed");
+        committer.commit(&transaction("g", vec![record(PLAIN, "a", "new")], &[])).expect("committed");
     }
     assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 2)), ["new", "new"]);
     // And again for the next set, however small the last one was.

@@ -23,7 +23,7 @@ fn tail(log: &dyn Log, args: &TailArgs) -> Vec<String> {
 fn fill(log: &dyn Log) {
     let mut records: Vec<Record> =
         (0..5).map(|n| on(1, record(PLAIN, "a", &format!("{{\"n\":{n}}}")))).collect();
-    records[0].headers.push(("ce_id".into(), b"x".to_vec()));
+    records[0].headers.push("ce_id", b"x");
     records[0].timestamp_ms = 1_700_000_000_123;
     records.push(on(1, record(PLAIN, "b", "not json")));
     records.push(on(1, tombstone(PLAIN, "b")));

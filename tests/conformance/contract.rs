@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dataflows::record::{Positions, Record};
+use dataflows::record::{Headers, Positions, Record};
 use tidings::log::{LogError, TopicSpec, partition};
 
 use crate::harness::*;
@@ -11,7 +11,7 @@ pub fn records_read_back_as_they_were_appended(deployment: &Deployment) {
     let log = deployment.start();
     let sent = vec![
         Record {
-            headers: vec![("ce_id".into(), b"1".to_vec()), ("empty".into(), vec![])],
+            headers: Headers::from_iter([("ce_id", &b"1"[..]), ("empty", &[])]),
             ..on(1, record(PLAIN, "key", "value"))
         },
         on(1, record(PLAIN, "key", "")),
@@ -37,16 +37,16 @@ pub fn records_and_positions_are_committed_together(deployment: &Deployment) {
     let log = deployment.start();
     let mut committer = log.committer("c-0").expect("opened");
     let records = vec![on(0, record(PLAIN, "a", "1")), on(2, record(OTHER, "b", "2"))];
-    committer.commit(transaction("g", records, &[(at(PLAIN, 0), 7), (at(OTHER, 1), 3)])).expect("committed");
+    committer.commit(&transaction("g", records, &[(at(PLAIN, 0), 7), (at(OTHER, 1), 3)])).expect("committed");
     assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 1)), ["1"]);
     assert_eq!(sorted_values(&read_settled(&*log, OTHER, 1)), ["2"]);
     let expected: Positions = [(at(PLAIN, 0), 7), (at(OTHER, 1), 3)].into();
     assert_eq!(log.committed("g").expect("positions"), expected);
 
     // Positions alone, and records alone; a second group is apart from the first.
-    committer.commit(transaction("g", vec![], &[(at(PLAIN, 0), 8)])).expect("positions alone");
-    committer.commit(transaction("h", vec![record(PLAIN, "c", "3")], &[])).expect("records alone");
-    committer.commit(transaction("h", vec![], &[])).expect("nothing");
+    committer.commit(&transaction("g", vec![], &[(at(PLAIN, 0), 8)])).expect("positions alone");
+    committer.commit(&transaction("h", vec![record(PLAIN, "c", "3")], &[])).expect("records alone");
+    committer.commit(&transaction("h", vec![], &[])).expect("nothing");
     assert_eq!(log.committed("g").expect("positions")[&at(PLAIN, 0)], 8);
     assert_eq!(log.committed("g").expect("positions")[&at(OTHER, 1)], 3);
     assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 2)), ["1", "3"]);
@@ -62,7 +62,7 @@ pub fn a_refused_transaction_changes_nothing(deployment: &Deployment) {
     for bad in refused {
         let mut committer = log.committer("c-0").expect("opened");
         let records = vec![record(PLAIN, "a", "good"), bad.clone()];
-        let error = committer.commit(transaction("g", records.clone(), &[(at(PLAIN, 0), 1)]));
+        let error = committer.commit(&transaction("g", records.clone(), &[(at(PLAIN, 0), 1)]));
         assert!(matches!(error, Err(LogError::Rejected(_))), "{error:?}");
         assert!(matches!(log.append(records), Err(LogError::Rejected(_))));
     }
@@ -74,18 +74,18 @@ pub fn a_new_committer_fences_the_old_one(deployment: &Deployment) {
     let log = deployment.start();
     let mut old = log.committer("c-0").expect("opened");
     let mut other = log.committer("c-1").expect("opened");
-    old.commit(transaction("g", vec![record(PLAIN, "a", "old")], &[(at(PLAIN, 0), 1)])).expect("committed");
+    old.commit(&transaction("g", vec![record(PLAIN, "a", "old")], &[(at(PLAIN, 0), 1)])).expect("committed");
     // Another handle of the same log, as another process would have.
     let second = if deployment.is_kafka() { deployment.open() } else { log.clone() };
     let mut new = second.committer("c-0").expect("taken over");
     let late = transaction("g", vec![record(PLAIN, "a", "late")], &[(at(PLAIN, 0), 2)]);
-    let error = old.commit(late);
+    let error = old.commit(&late);
     assert!(matches!(error, Err(LogError::Fenced(ref id)) if id.ends_with("c-0")), "{error:?}");
     assert_eq!(log.committed("g").expect("positions")[&at(PLAIN, 0)], 1);
     assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 1)), ["old"]);
 
-    new.commit(transaction("g", vec![record(PLAIN, "a", "new")], &[(at(PLAIN, 0), 3)])).expect("committed");
-    other.commit(transaction("g", vec![record(PLAIN, "a", "other")], &[])).expect("not concerned");
+    new.commit(&transaction("g", vec![record(PLAIN, "a", "new")], &[(at(PLAIN, 0), 3)])).expect("committed");
+    other.commit(&transaction("g", vec![record(PLAIN, "a", "other")], &[])).expect("not concerned");
     assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 3)), ["new", "old", "other"]);
     assert_eq!(log.committed("g").expect("positions")[&at(PLAIN, 0)], 3);
 }
@@ -107,7 +107,9 @@ pub fn a_reader_waits_for_records_and_reaches_the_end(deployment: &Deployment) {
         let log = log.clone();
         move || {
             let mut committer = log.committer("c-0").expect("opened");
-            committer.commit(transaction("g", vec![on(1, record(PLAIN, "a", "1"))], &[])).expect("committed");
+            committer
+                .commit(&transaction("g", vec![on(1, record(PLAIN, "a", "1"))], &[]))
+                .expect("committed");
         }
     });
     let deadline = Instant::now() + PATIENCE;

@@ -113,7 +113,7 @@ fn the_child_that_commits_until_it_is_killed() {
         });
         let records = records.collect();
         next += 1;
-        committer.commit(transaction(GROUP, records, &[(at(OTHER, 0), next)])).expect("committed");
+        committer.commit(&transaction(GROUP, records, &[(at(OTHER, 0), next)])).expect("committed");
         if next == first + 1 {
             println!("committing");
         }

@@ -48,7 +48,7 @@ fn a_nearly_full_disk_refuses_records_and_changes_nothing() {
     let mut committer = log.committer("c-0").expect("opened");
     let error = log.append(vec![record(PLAIN, "a", "2")]).expect_err("refused");
     assert!(matches!(&error, LogError::Full(text) if text.contains("disk_free_min_percent")), "{error}");
-    let commit = committer.commit(transaction("g", vec![record(PLAIN, "a", "3")], &[(at(PLAIN, 0), 1)]));
+    let commit = committer.commit(&transaction("g", vec![record(PLAIN, "a", "3")], &[(at(PLAIN, 0), 1)]));
     assert!(matches!(commit, Err(LogError::Full(_))), "{commit:?}");
     assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["1"]);
     assert_eq!(log.committed("g").expect("positions"), Positions::new());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dataflows::record::{Positions, Record, Stored, TopicPartition};
+use dataflows::record::{Headers, Positions, Record, Stored, TopicPartition};
 use serde::Deserialize;
 use tidings::log::{self, Log, Reader, Settings, TopicSpec, Transaction};
 
@@ -95,7 +95,7 @@ pub fn record(topic: &str, key: &str, value: &str) -> Record {
         key: key.into(),
         value: Some(value.into()),
         timestamp_ms: now_ms(),
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 

@@ -37,7 +37,7 @@ fn aborted_and_open_records_are_unseen() {
     let aborted = begun(&deployment, "aborted", "aborted");
     aborted.abort_transaction(TIMEOUT).expect("aborted");
     let mut committer = log.committer("c-0").expect("opened");
-    committer.commit(transaction("g", vec![on(0, record(PLAIN, "a", "between"))], &[])).expect("committed");
+    committer.commit(&transaction("g", vec![on(0, record(PLAIN, "a", "between"))], &[])).expect("committed");
     assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 2)), ["before", "between"]);
 
     let open = begun(&deployment, "open", "open");
@@ -109,14 +109,14 @@ fn a_record_that_only_the_broker_refuses_changes_nothing() {
     let records = || vec![on(0, record(PLAIN, "a", "beside")), on(1, record(PLAIN, "a", &noise))];
     let started = Instant::now();
     let mut committer = log.committer("c-0").expect("opened");
-    let error = committer.commit(transaction("g", records(), &[(at(PLAIN, 0), 1)]));
+    let error = committer.commit(&transaction("g", records(), &[(at(PLAIN, 0), 1)]));
     assert!(matches!(error, Err(LogError::Rejected(_))), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(5), "the failed transaction was not ended at once");
     assert!(matches!(log.append(vec![on(1, record(PLAIN, "a", &noise))]), Err(LogError::Rejected(_))));
 
     // It holds back nobody.
     let mut committer = log.committer("c-0").expect("opened");
-    committer.commit(transaction("g", vec![on(0, record(PLAIN, "a", "next"))], &[])).expect("committed");
+    committer.commit(&transaction("g", vec![on(0, record(PLAIN, "a", "next"))], &[])).expect("committed");
     assert_eq!(sorted_values(&read_settled(&*log, PLAIN, 1)), ["next"]);
     assert!(log.committed("g").expect("positions").is_empty());
 }

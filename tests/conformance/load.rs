@@ -16,7 +16,7 @@ pub fn records_of_a_megabyte_pass_and_larger_ones_are_refused(deployment: &Deplo
     log.append(vec![large(), large()]).expect("appended");
     let mut committer = log.committer("c-0").expect("opened");
     committer
-        .commit(transaction("g", vec![large(), large(), large()], &[(at(PLAIN, 0), 1)]))
+        .commit(&transaction("g", vec![large(), large(), large()], &[(at(PLAIN, 0), 1)]))
         .expect("committed");
     let read = read_settled(&*log, PLAIN, 5);
     assert_eq!(read.len(), 5);
@@ -25,7 +25,7 @@ pub fn records_of_a_megabyte_pass_and_larger_ones_are_refused(deployment: &Deplo
     let larger = || on(0, record(PLAIN, "larger", &noise.repeat(2)));
     let error = log.append(vec![record(PLAIN, "a", "beside"), larger()]);
     assert!(matches!(error, Err(LogError::Rejected(_))), "{error:?}");
-    let error = committer.commit(transaction("g", vec![larger()], &[(at(PLAIN, 0), 2)]));
+    let error = committer.commit(&transaction("g", vec![larger()], &[(at(PLAIN, 0), 2)]));
     assert!(matches!(error, Err(LogError::Rejected(_))), "{error:?}");
     assert_eq!(read_all(&*log, PLAIN).len(), 5);
     assert_eq!(log.committed("g").expect("positions")[&at(PLAIN, 0)], 1);
@@ -45,7 +45,7 @@ pub fn a_hundred_thousand_records_arrive_once_and_in_order(deployment: &Deployme
             log.append(records).expect("appended");
         } else {
             let position = [(at(OTHER, 0), u64::from(batch))];
-            committer.commit(transaction("g", records, &position)).expect("committed");
+            committer.commit(&transaction("g", records, &position)).expect("committed");
         }
     }
     let read = read_settled(&*log, PLAIN, RECORDS as usize);

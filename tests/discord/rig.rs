@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataflows::record::{Record, Stored, topic};
+use dataflows::record::{Headers, Record, Stored, topic};
 use dataflows::time::Millis;
 use serde::de::DeserializeOwned;
 use tidings::config::Secret;
@@ -116,7 +116,7 @@ pub fn record(topic: &str, key: &str, value: Vec<u8>, at: i64) -> Record {
         key: key.into(),
         value: Some(value),
         timestamp_ms: at,
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use dataflows::embed::{Embedded, parse_chunk_key};
+use dataflows::embed::{Embedded, VERSION_HEADER, parse_chunk_key};
 use dataflows::record::topic;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tidings::memory::health::Health;
@@ -41,7 +41,7 @@ fn a_killed_process_leaves_each_vector_once_and_a_memory_that_equals_the_log() {
 
     let mut seen = BTreeMap::new();
     for stored in read_all(&*log, topic::VECTORS) {
-        let version = stored.headers[0].1.clone();
+        let version = stored.headers.get(VERSION_HEADER).map(<[u8]>::to_vec);
         *seen.entry((stored.key, version)).or_insert(0) += 1;
     }
     let twice: Vec<_> = seen.iter().filter(|(_, count)| **count > 1).collect();

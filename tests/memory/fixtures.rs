@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dataflows::embed::{Embedded, Payload, TextHash};
 use dataflows::event::{Change as Happened, Content, Engagement, Enriched, Kind, Version};
-use dataflows::record::{Positions, Record, TopicPartition, topic};
+use dataflows::record::{Headers, Positions, Record, TopicPartition, topic};
 use dataflows::time::Millis;
 use dataflows::vector::Vector;
 use parking_lot::Mutex;
@@ -267,7 +267,7 @@ pub fn record(enriched: &Enriched) -> Record {
         key: enriched.id.clone().into_bytes(),
         value: Some(serde_json::to_vec(enriched).expect("plain data")),
         timestamp_ms: enriched.ingested_at.0,
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 

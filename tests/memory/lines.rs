@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use dataflows::embed::Embedded;
 use dataflows::faults::{DeadLetter, Reason};
-use dataflows::record::{Positions, Record, topic};
+use dataflows::record::{Headers, Positions, Record, topic};
 use tidings::log::{Log, LogError};
 use tidings::memory::health::Health;
 use tidings::memory::models::Model;
@@ -332,7 +332,7 @@ fn a_record_that_nobody_can_read_is_passed_as_a_dead_letter() {
         key: key.into(),
         value: Some(b"{\"no\":\"such record\"}".to_vec()),
         timestamp_ms: 1,
-        headers: Vec::new(),
+        headers: Headers::new(),
     };
     site.log.append(vec![bad(topic::ENRICHED, "rss:x"), bad(topic::VECTORS, "rss:x#0")]).expect("appended");
     site.append("rss:1", 1, Some("cat"));

@@ -1,6 +1,6 @@
 //! Posting and editing: one request, and what its answer makes of the key.
 
-use dataflows::record::{Stored, topic};
+use dataflows::record::{Headers, Stored, topic};
 use dataflows::time::Millis;
 
 use super::{DeliverError, Deliverer, Seen, dead_letter};
@@ -331,7 +331,7 @@ impl Deliverer {
             timestamp_ms: now,
             key: entry.wanted.key.clone().into_bytes(),
             value: Some(serde_json::to_vec(&outgoing).expect("a message serializes")),
-            headers: Vec::new(),
+            headers: Headers::new(),
         };
         self.record_with(sent, vec![dead_letter(&refused, &format!("{reason}: {why}"))])
     }

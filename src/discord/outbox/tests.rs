@@ -8,7 +8,7 @@ fn stored(topic: &str, offset: u64, key: &str, value: &impl Serialize) -> Stored
         timestamp_ms: 0,
         key: key.as_bytes().to_vec(),
         value: Some(serde_json::to_vec(value).expect("serializes")),
-        headers: Vec::new(),
+        headers: dataflows::record::Headers::new(),
     }
 }
 

@@ -13,7 +13,7 @@
 //! Numbers in keys are big-endian, so that they sort. A layout newer than
 //! [`FORMAT`] is refused; an older one would be converted when it is opened.
 
-use dataflows::record::{Positions, Record, Stored, TopicPartition};
+use dataflows::record::{Headers, Positions, Record, Stored, TopicPartition};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -111,17 +111,14 @@ const HAS_VALUE: u8 = 1;
 /// One flag byte, the time, then key and headers with their lengths, then the
 /// value to the end. A flag that this version does not know is damage.
 pub(super) fn encode(record: &Record) -> Vec<u8> {
-    let headers: usize = record.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
+    let headers = record.headers.encoded();
     let value = record.value.as_deref().unwrap_or_default();
-    let mut out = Vec::with_capacity(17 + record.key.len() + headers + value.len());
+    let mut out = Vec::with_capacity(17 + record.key.len() + headers.len() + value.len());
     out.push(if record.value.is_some() { HAS_VALUE } else { 0 });
     out.extend_from_slice(&record.timestamp_ms.to_le_bytes());
     push_bytes(&mut out, &record.key);
     out.extend_from_slice(&(record.headers.len() as u32).to_le_bytes());
-    for (name, value) in &record.headers {
-        push_bytes(&mut out, name.as_bytes());
-        push_bytes(&mut out, value);
-    }
+    out.extend_from_slice(headers);
     out.extend_from_slice(value);
     out
 }
@@ -158,12 +155,7 @@ pub(super) fn decode(
 ) -> Result<Stored, LogError> {
     let Parts { timestamp_ms, key, tombstone, mut rest } = parts(bytes)?;
     let count = rest.take_length()?;
-    // A header takes eight bytes at least: damage cannot make us reserve more.
-    let mut headers = Vec::with_capacity(count.min(rest.0.len() / 8));
-    for _ in 0..count {
-        let name = std::str::from_utf8(rest.take_bytes()?).map_err(|_| damaged("a header's name"))?;
-        headers.push((name.to_string(), rest.take_bytes()?.to_vec()));
-    }
+    let headers = Headers::decode(count as u32, &mut rest.0).ok_or_else(|| damaged("a header"))?;
     Ok(Stored {
         topic: topic.clone(),
         partition,
@@ -209,7 +201,7 @@ mod tests {
             key: b"key".to_vec(),
             value: value.map(<[u8]>::to_vec),
             timestamp_ms: -5,
-            headers: vec![("a".into(), vec![0, 1]), (String::new(), vec![])],
+            headers: Headers::from_iter([("a", &[0, 1][..]), ("", &[])]),
         }
     }
 

@@ -208,7 +208,7 @@ impl KafkaCommitter {
 }
 
 impl Committer for KafkaCommitter {
-    fn commit(&mut self, transaction: Transaction) -> Result<(), LogError> {
+    fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError> {
         let _timer = metrics::COMMIT_SECONDS.start_timer();
         if transaction.records.is_empty() && transaction.positions.is_empty() {
             return Ok(());

@@ -155,12 +155,9 @@ impl Reader for KafkaReader {
 }
 
 fn stored(names: &HashMap<String, Arc<str>>, message: &rdkafka::message::BorrowedMessage<'_>) -> Stored {
-    let headers = message.headers().map(|headers| {
-        let header = |h: rdkafka::message::Header<'_, &[u8]>| {
-            (h.key.to_string(), h.value.unwrap_or_default().to_vec())
-        };
-        headers.iter().map(header).collect()
-    });
+    let headers = message
+        .headers()
+        .map(|headers| headers.iter().map(|h| (h.key, h.value.unwrap_or_default())).collect());
     Stored {
         topic: names.get(message.topic()).cloned().unwrap_or_else(|| message.topic().into()),
         partition: message.partition().max(0) as u32,
