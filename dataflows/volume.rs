@@ -42,7 +42,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Concat};
 use timely::progress::Antichain;
 
-pub use cell::{By, CellKey, Dimension, Settings, Sums, VolumeCell, Window};
+pub use cell::{By, CellKey, Dimension, Place, Settings, Sums, VolumeCell, Window};
 pub use explode::{AuthorSymbol, Update};
 pub use publish::{Part, Published};
 
@@ -128,8 +128,8 @@ fn author_parts<'scope>(
 
 /// The cell whose authors are the sum of this one's and its neighbours'.
 fn sum_of(key: CellKey, settings: &Settings) -> Option<CellKey> {
-    let by = key.by.without_platform().filter(|by| settings.groupings.contains(by))?;
-    Some(CellKey { by, platform: 0, ..key })
+    let by = key.by().without_platform().filter(|by| settings.groupings.contains(by))?;
+    Some(CellKey { place: Place::new(key.window(), key.start(), by), platform: 0, ..key })
 }
 
 /// Three outputs: changes of cells, changes of their authors, and what every
@@ -275,9 +275,13 @@ impl Frozen {
                 continue;
             }
             self.retracted[window as usize] = edge;
-            let low =
-                CellKey { window, start: i64::MIN, by: By::default(), platform: 0, topic: 0, channel: 0 };
-            let high = |key: &CellKey| key.window == window && key.start < edge;
+            let low = CellKey {
+                place: Place::new(window, i64::MIN, By::default()),
+                platform: 0,
+                topic: 0,
+                channel: 0,
+            };
+            let high = |key: &CellKey| key.window() == window && key.start() < edge;
             for (key, mut sums) in accumulated(&mut self.cells, &low, high) {
                 sums.negate();
                 cells.push((key, epoch, sums));

@@ -18,6 +18,8 @@ fn schemas() -> BTreeMap<&'static str, schemars::Schema> {
     [
         ("content.events", schema_for!(ContentEvent)),
         ("content.enriched", schema_for!(Enriched)),
+        ("content.vectors", schema_for!(dataflows::embed::Embedded)),
+        ("search", schema_for!(tidings::memory::search::Answer)),
         ("results.volume", schema_for!(dataflows::volume::VolumeCell)),
         ("dead.letters", schema_for!(dataflows::faults::DeadLetter)),
         ("control.cluster.heartbeat", schema_for!(Heartbeat)),

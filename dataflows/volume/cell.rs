@@ -177,16 +177,70 @@ impl Settings {
 /// travel beside the cells, and a collision is detected where they are announced.
 pub type Symbol = u64;
 
-/// A cell's place. Its order groups the cells of a window and start together,
+/// Window, start and grouping in one word, because an arrangement of authors holds it
+/// for each of them. Its order is that of the three.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place(u64);
+
+impl Place {
+    const BY_BITS: u32 = 3;
+    const WINDOW_SHIFT: u32 = 62;
+    /// Minutes since the epoch become positive numbers that sort the same.
+    const MINUTES_BIAS: i64 = 1 << 58;
+
+    /// `start` in whole minutes; what is below is dropped.
+    pub fn new(window: Window, start: i64, by: By) -> Self {
+        let minutes = start.div_euclid(MINUTE_MS) + Self::MINUTES_BIAS;
+        Self((window as u64) << Self::WINDOW_SHIFT | (minutes as u64) << Self::BY_BITS | u64::from(by.0))
+    }
+
+    pub fn window(self) -> Window {
+        Window::ALL[(self.0 >> Self::WINDOW_SHIFT) as usize]
+    }
+
+    pub fn start(self) -> i64 {
+        let minutes = (self.0 << 2 >> (2 + Self::BY_BITS)) as i64 - Self::MINUTES_BIAS;
+        minutes * MINUTE_MS
+    }
+
+    pub fn by(self) -> By {
+        By(self.0 as u8 & ((1 << Self::BY_BITS) - 1))
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", self.window().name(), Millis(self.start()), self.by())
+    }
+}
+
+/// A cell's key. Its order groups the cells of a window and start together,
 /// which is how they expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CellKey {
-    pub window: Window,
-    pub start: i64,
-    pub by: By,
+    pub place: Place,
     pub platform: Symbol,
     pub topic: Symbol,
     pub channel: Symbol,
+}
+
+impl CellKey {
+    pub fn window(&self) -> Window {
+        self.place.window()
+    }
+
+    pub fn start(&self) -> i64 {
+        self.place.start()
+    }
+
+    pub fn by(&self) -> By {
+        self.place.by()
+    }
+
+    /// Window and start: what freezes and expires together.
+    pub fn bucket(&self) -> (Window, i64) {
+        (self.window(), self.start())
+    }
 }
 
 /// What a cell sums: integers, so that retractions cancel to zero.
@@ -311,11 +365,11 @@ mod present {
 
 impl VolumeCell {
     pub fn new(key: &CellKey, sums: &Sums, authors: i64, name: impl Fn(Symbol) -> Option<String>) -> Self {
-        let dimension = |d, symbol| key.by.has(d).then(|| name(symbol));
+        let dimension = |d, symbol| key.by().has(d).then(|| name(symbol));
         Self {
-            window: key.window,
-            start: Millis(key.start),
-            by: key.by.dimensions().collect(),
+            window: key.window(),
+            start: Millis(key.start()),
+            by: key.by().dimensions().collect(),
             platform: dimension(Dimension::Platform, key.platform),
             topic: dimension(Dimension::Topic, key.topic),
             channel: dimension(Dimension::Channel, key.channel),
@@ -383,11 +437,25 @@ mod tests {
     }
 
     #[test]
+    fn a_place_gives_back_what_it_was_made_of_and_sorts_as_that() {
+        let starts = [i64::MIN / MINUTE_MS * MINUTE_MS, -DAY_MS, -MINUTE_MS, 0, MINUTE_MS, 400 * DAY_MS];
+        let mut places = Vec::new();
+        for window in Window::ALL {
+            for start in starts {
+                for by in (0..8).map(By) {
+                    let place = Place::new(window, start, by);
+                    assert_eq!((place.window(), place.start(), place.by()), (window, start, by));
+                    places.push(place);
+                }
+            }
+        }
+        assert!(places.is_sorted() && places.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
     fn a_present_null_is_not_an_absent_dimension() {
         let key = CellKey {
-            window: Window::Hour,
-            start: 0,
-            by: By::new([Dimension::Platform, Dimension::Topic]),
+            place: Place::new(Window::Hour, 0, By::new([Dimension::Platform, Dimension::Topic])),
             platform: 1,
             topic: 0,
             channel: 0,

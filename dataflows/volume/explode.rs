@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use differential_dataflow::difference::{Abelian, IsZero, Semigroup};
 
-use super::cell::{By, CellKey, Dimension, Settings, Sums, Symbol, Window};
+use super::cell::{By, CellKey, Dimension, Place, Settings, Sums, Symbol, Window};
 use crate::event::Contribution;
 use crate::time::Millis;
 
-/// An author of a platform by the keyed hash of both; 128 bits make a collision
-/// out of the question even for those who choose their ids.
-pub type AuthorSymbol = u128;
+/// An author of a platform by the hash of both under a key drawn at start. The chance
+/// that two of a million authors of one cell share it is 3e-8, for those who choose their
+/// ids too.
+pub type AuthorSymbol = u64;
 
 /// A change to what is counted of one item.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -89,10 +90,9 @@ impl Explode {
             }
             for &(by, keeps_authors) in &self.groupings {
                 let author = author.filter(|_| keeps_authors);
+                let place = Place::new(window, start, by);
                 let key = |topic| CellKey {
-                    window,
-                    start,
-                    by,
+                    place,
                     platform: if by.has(Dimension::Platform) { platform } else { 0 },
                     topic,
                     channel: if by.has(Dimension::Channel) { channel } else { 0 },
@@ -105,8 +105,7 @@ impl Explode {
     }
 
     fn author(&self, platform: &str, author: &str) -> AuthorSymbol {
-        let half = |n: u8| u128::from(self.hash.hash_one((n, platform, author)));
-        half(0) << 64 | half(1)
+        self.hash.hash_one((platform, author))
     }
 
     fn symbol(&mut self, dimension: Dimension, name: &str, out: &mut Exploded) -> Symbol {
@@ -156,9 +155,7 @@ pub fn key_of(cell: &super::cell::VolumeCell, hash: &RandomState) -> CellKey {
         _ => 0,
     };
     CellKey {
-        window: cell.window,
-        start: cell.start.0,
-        by: cell.by(),
+        place: Place::new(cell.window, cell.start.0, cell.by()),
         platform: symbol(Dimension::Platform, &cell.platform),
         topic: symbol(Dimension::Topic, &cell.topic),
         channel: symbol(Dimension::Channel, &cell.channel),

@@ -166,17 +166,17 @@ impl State {
         before: &mut BTreeMap<CellKey, Value>,
         apply: impl FnOnce(&mut Value),
     ) {
-        let frozen = self.settings.frozen_before(key.window, self.clock);
-        if key.start < frozen.max(self.closed[key.window as usize]) {
+        let frozen = self.settings.frozen_before(key.window(), self.clock);
+        if key.start() < frozen.max(self.closed[key.window() as usize]) {
             return;
         }
-        let value = self.live.entry((key.window, key.start)).or_default().entry(key).or_default();
+        let value = self.live.entry(key.bucket()).or_default().entry(key).or_default();
         before.entry(key).or_insert(*value);
         apply(value);
     }
 
     fn value(&self, key: &CellKey) -> Value {
-        self.live.get(&(key.window, key.start)).and_then(|b| b.get(key)).copied().unwrap_or_default()
+        self.live.get(&key.bucket()).and_then(|b| b.get(key)).copied().unwrap_or_default()
     }
 
     fn publish_changes(&mut self, before: &BTreeMap<CellKey, Value>, changes: &mut Changes) {
@@ -206,7 +206,7 @@ impl State {
             if self.value(key) != Value::default() {
                 continue;
             }
-            let bucket = (key.window, key.start);
+            let bucket = key.bucket();
             if let Some(cells) = self.live.get_mut(&bucket) {
                 cells.remove(key);
                 if cells.is_empty() {
@@ -244,12 +244,12 @@ impl State {
         for key in keys {
             let value = self.value(&key);
             let known = published.remove(&key);
-            if key.start < self.closed[key.window as usize] {
+            if key.start() < self.closed[key.window() as usize] {
                 // Closed while we were away: what is published stands.
                 if let Some(known) = known {
-                    self.frozen.entry((key.window, key.start)).or_default().push(known.record_key);
+                    self.frozen.entry(key.bucket()).or_default().push(known.record_key);
                 }
-                self.live.get_mut(&(key.window, key.start)).expect("live").remove(&key);
+                self.live.get_mut(&key.bucket()).expect("live").remove(&key);
                 self.hold_names(&key, -1);
             } else if known.as_ref().is_none_or(|k| (k.sums, k.authors) != (value.sums, value.authors)) {
                 let cell = self.cell(&key, &value);
@@ -258,8 +258,8 @@ impl State {
         }
         self.live.retain(|_, cells| !cells.is_empty());
         for (key, known) in published {
-            if key.start < self.closed[key.window as usize] {
-                self.frozen.entry((key.window, key.start)).or_default().push(known.record_key);
+            if key.start() < self.closed[key.window() as usize] {
+                self.frozen.entry(key.bucket()).or_default().push(known.record_key);
             } else {
                 changes.set(known.record_key, true, None);
             }

@@ -28,6 +28,11 @@ use crate::log::{Log, LogError};
 /// Layout of the stored entries; another one is rebuilt from the log.
 const FORMAT: &[u8] = b"1";
 const POSITION: &str = "position/";
+/// What the store holds in memory: written entries until they are sorted into files, and
+/// the blocks of files that were read last.
+const MEMTABLE_BYTES: u64 = 8 << 20;
+const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
 const BATCH_ENTRIES_MAX: usize = 10_000;
 const READ_BYTES_MAX: usize = 4 << 20;
 
@@ -57,8 +62,12 @@ impl Index {
         let path = folder.display().to_string();
         let fail = |e: fjall::Error| IndexError::Store(path.clone(), e.to_string());
         let open = || -> Result<Self, fjall::Error> {
-            let database = Database::builder(folder).open()?;
-            let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
+            let database = Database::builder(folder)
+                .cache_size(CACHE_BYTES)
+                .max_journaling_size(JOURNAL_BYTES_MAX)
+                .open()?;
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+            let keyspace = |name| database.keyspace(name, options);
             let (entries, ages, meta) = (keyspace("entries")?, keyspace("ages")?, keyspace("meta")?);
             Ok(Self { entries, ages, meta, database, path: path.clone() })
         };

@@ -73,12 +73,21 @@ pub(super) struct Tail {
     pub unindexed: u64,
 }
 
+/// fjall refuses less.
+const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+
 impl Store {
     pub fn open(settings: &Settings, folder: &Path) -> Result<Self, LogError> {
         let knobs = &settings.embedded;
         std::fs::create_dir_all(folder).map_err(|e| {
             LogError::Misconfigured(format!("cannot create the log's folder {}: {e}", folder.display()))
         })?;
+        if knobs.journal_bytes_max < JOURNAL_BYTES_MIN {
+            return Err(LogError::Misconfigured(format!(
+                "log.embedded.journal_bytes_max is {}, the least is {JOURNAL_BYTES_MIN}",
+                knobs.journal_bytes_max
+            )));
+        }
         let db = Database::builder(folder)
             .cache_size(knobs.cache_bytes)
             .max_journaling_size(knobs.journal_bytes_max)
