@@ -182,7 +182,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
                 .map(|()| Exit::Ok.into())
         }
         Command::Doctor => {
-            let findings = examine(&loaded);
+            let findings = examine(&loaded, &cache_dir());
             let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
             print(&text)?;
             let failed = findings.iter().any(|finding| finding.grade == Grade::Failure);

@@ -30,6 +30,7 @@ pub(super) fn run(
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     let outcome = runtime.block_on(command(&context)).map_err(|error| match error {
         CommandError::Log(error) => failure(&error),
+        error @ CommandError::NoRoute { .. } => Failure::new(Exit::Usage, error.to_string()),
         error => Failure::new(Exit::Negative, error.to_string()),
     })?;
     print(&outcome.text)?;

@@ -116,6 +116,8 @@ pub enum CommandError {
     /// The other process did not answer, or said no.
     #[error("{0}")]
     Remote(String),
+    #[error("there is no route {name:?}; there are: {known}")]
+    NoRoute { name: String, known: String },
 }
 
 /// Where the command finds the data.
@@ -227,15 +229,17 @@ fn answer_text(reply: Reply, transport: &Transport) -> Result<String, String> {
 
 fn chosen<'a>(routes: &'a [Route], name: Option<&str>) -> Result<Vec<&'a Route>, CommandError> {
     let chosen: Vec<&Route> = routes.iter().filter(|r| name.is_none_or(|n| n == r.name)).collect();
-    if chosen.is_empty() {
+    if let (true, Some(name)) = (chosen.is_empty(), name) {
         let known: Vec<&str> = routes.iter().map(|r| r.name.as_str()).collect();
-        return Err(CommandError::Remote(format!("no such route; there are: {}", known.join(", "))));
+        return Err(CommandError::NoRoute { name: name.to_string(), known: known.join(", ") });
     }
     Ok(chosen)
 }
 
 impl DigestCommand {
     pub async fn run(self, context: &Context) -> Result<Outcome, CommandError> {
+        let (Self::Preview { route, .. } | Self::Send { route }) = &self;
+        chosen(&context.routes, route.as_deref())?;
         match self {
             Self::Preview { route, json } => {
                 let previews = match &context.place {

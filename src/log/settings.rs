@@ -56,7 +56,8 @@ pub struct Kafka {
     pub send_buffer_kbytes: u64,
     pub receive_buffer_kbytes: u64,
     pub fetch_backoff_ms: u64,
-    pub properties: BTreeMap<String, String>,
+    /// Masked as a whole: some of librdkafka's properties are secrets.
+    pub properties: BTreeMap<String, Password>,
 }
 
 /// A secret that no debug output shows.

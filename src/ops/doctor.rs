@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::config::{Config, Loaded, Mistakes};
+use crate::memory::models::{BUNDLES, Bundle, Presence, presence};
 use crate::ops::client::{Client, Reach, reach};
 use crate::ops::health::{Component, Report, Status, disk};
 
@@ -51,8 +52,8 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// Examines everything that can be reached without changing it.
-pub fn examine(loaded: &Result<Loaded, Mistakes>) -> Vec<Finding> {
+/// Examines everything that can be reached without changing it; `cache_dir` has the models.
+pub fn examine(loaded: &Result<Loaded, Mistakes>, cache_dir: &Path) -> Vec<Finding> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(mistakes) => return mistakes.0.iter().map(mistake).collect(),
@@ -67,7 +68,30 @@ pub fn examine(loaded: &Result<Loaded, Mistakes>) -> Vec<Finding> {
     );
     findings.extend(folder(config));
     findings.push(http(config));
+    findings.extend(models(config, cache_dir));
     findings
+}
+
+/// The models: without them searches answer by words alone.
+fn models(config: &Config, cache_dir: &Path) -> Vec<Finding> {
+    const SUBJECT: &str = "models";
+    let settings = config.models.clone().in_cache(cache_dir);
+    let examined = |bundle: &'static Bundle| {
+        let missing = bundle.files.iter().find_map(|file| match presence(&settings, bundle, file) {
+            Presence::Present { .. } => None,
+            Presence::Absent => Some(format!("{} is not on this machine", bundle.name)),
+            Presence::Unknown => Some(format!("{}: {} is damaged or foreign", bundle.name, file.name)),
+        });
+        match missing {
+            None => Finding::ok(SUBJECT, format!("{} is whole", bundle.name)),
+            Some(says) => Finding::warning(
+                SUBJECT,
+                says,
+                "run `tidings models fetch`; until then searches match words only",
+            ),
+        }
+    };
+    BUNDLES.iter().map(examined).collect()
 }
 
 fn mistake(mistake: &crate::config::Mistake) -> Finding {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use tidings::log::LogError;
+use tidings::log::{LogError, Password};
 
 use crate::harness::*;
 
@@ -75,11 +75,13 @@ fn a_new_committer_ends_the_transaction_its_predecessor_left_open() {
 
 #[test]
 fn properties_pass_through_unless_they_break_exactness() {
-    let allowed = Deployment::kafka()
-        .with(|s| s.kafka.properties = [("socket.keepalive.enable".to_string(), "true".to_string())].into());
+    let allowed = Deployment::kafka().with(|s| {
+        s.kafka.properties = [("socket.keepalive.enable".to_string(), Password::new("true"))].into()
+    });
     allowed.start().append(vec![record(PLAIN, "a", "1")]).expect("appended");
     for (name, value) in [("isolation.level", "read_uncommitted"), ("no.such.property", "1")] {
-        let refused = allowed.with(|s| s.kafka.properties = [(name.to_string(), value.to_string())].into());
+        let refused =
+            allowed.with(|s| s.kafka.properties = [(name.to_string(), Password::new(value))].into());
         let error = tidings::log::open(&refused.settings, &refused.folder()).map(drop);
         assert!(matches!(&error, Err(LogError::Misconfigured(text)) if text.contains(name)), "{error:?}");
     }

@@ -175,7 +175,7 @@ fn secrets_come_from_files_too_and_are_never_shown() {
     .expect("valid");
     let token = loaded.config.api_token.as_ref().expect("set").expose();
     assert_eq!(token, "file-secret-0123456789", "without the line's end");
-    assert_eq!(loaded.config.log.kafka.properties["client.id"], "me");
+    assert_eq!(loaded.config.log.kafka.properties["client.id"].reveal(), "me");
     let shown = format!("{}\n{:?}", loaded.show(), loaded.config);
     assert!(!shown.contains("-secret"), "{shown}");
     assert!(shown.contains("(secret)") && shown.contains("named by TIDINGS_API_TOKEN_FILE"), "{shown}");

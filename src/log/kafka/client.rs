@@ -82,7 +82,7 @@ pub(super) fn base(settings: &Settings) -> ClientConfig {
     let knobs = &settings.kafka;
     let mut config = ClientConfig::new();
     for (name, value) in &knobs.properties {
-        config.set(name, value);
+        config.set(name, value.reveal());
     }
     config
         .set("bootstrap.servers", &knobs.bootstrap_servers)
@@ -210,11 +210,12 @@ mod tests {
         let mut settings = crate::log::settings::shipped();
         assert!(check(&settings).is_ok());
         for name in ["isolation.level", "Acks", "group.id", "transactional.id", "test.mock.num.brokers"] {
-            settings.kafka.properties = [(name.to_string(), "x".to_string())].into();
+            settings.kafka.properties = [(name.to_string(), crate::log::Password::new("x"))].into();
             let Err(LogError::Misconfigured(text)) = check(&settings) else { panic!("{name} was allowed") };
             assert!(text.contains(name), "{text}");
         }
-        settings.kafka.properties = [("socket.keepalive.enable".to_string(), "true".to_string())].into();
+        settings.kafka.properties =
+            [("socket.keepalive.enable".to_string(), crate::log::Password::new("true"))].into();
         assert!(check(&settings).is_ok());
     }
 }
