@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and running Tidings needs and this machine lacks.
 #   scripts/install.sh           to build, run and demonstrate
-#   scripts/install.sh --tests   also what the tests need: Java, Maven and kcat
+#   scripts/install.sh --tests   also what the tests need: Java, Maven, kcat and Chromium
 # Debian's packages come by apt (as root or through sudo), Rust by its own installer
 # when there is none. Nothing is installed twice, and a second run takes a second.
 set -euo pipefail
@@ -40,6 +40,8 @@ if [ "$tests" = 1 ]; then
   want default-jre-headless eval 'java -version 2>&1 | grep -Eq "version \"(1[7-9]|[2-9][0-9])"'
   want maven has mvn
   want kcat has kcat
+  want chromium has chromium
+  want chromium-driver has chromedriver
 fi
 
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -11,8 +11,8 @@ pub mod api;
 pub mod command;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use dataflows::check::{self, Limits};
 use dataflows::event::{Change, ContentEvent, Contribution, Version};
@@ -20,10 +20,12 @@ use dataflows::faults::{Fault, cloud_event};
 use dataflows::identity::{self, Entry, Verdict};
 use dataflows::record::{Record, topic};
 use dataflows::time::Millis;
+use prometheus::IntCounterVec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Log, LogError};
+use crate::ops::metrics;
 use crate::worker::index::Index;
 
 /// Table `[ingest]`.
@@ -82,6 +84,24 @@ pub enum Status {
     /// Not in the log.
     Rejected,
 }
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Status::Accepted => "accepted",
+            Status::Duplicate => "duplicate",
+            Status::Rejected => "rejected",
+        }
+    }
+}
+
+static LINES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    metrics::counter_vec(
+        "tidings_ingest_lines_total",
+        "Lines of POST /v1/events and `tidings ingest`, by outcome, and why one was rejected.",
+        &["outcome", "reason"],
+    )
+});
 
 /// What became of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -156,6 +176,10 @@ impl Ingest {
         }
         if !records.is_empty() {
             self.log.append(records)?;
+        }
+        for line in &receipt.lines {
+            let outcome = line.status.name();
+            LINES.with_label_values(&[outcome, line.reason.as_deref().unwrap_or_default()]).inc();
         }
         Ok(receipt)
     }

@@ -14,6 +14,7 @@ pub mod api;
 pub mod cluster;
 pub mod command;
 mod embedded;
+mod follow;
 mod kafka;
 mod metrics;
 pub mod partition;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use dataflows::record::{Positions, Record, Stored, TopicPartition};
 
+pub use self::follow::follow;
 pub use self::metrics::report_lag;
 pub use self::settings::{Embedded, Kafka, Password, Settings};
 

@@ -20,6 +20,7 @@ use dataflows::time::DAY_MS;
 use parking_lot::{Mutex, RwLock};
 
 use crate::config::{Config, Environment};
+use crate::dead_letters;
 use crate::ingest::{self, Ingest};
 use crate::log::cluster::{Cluster, ClusterError, Instance, Joined};
 use crate::log::{self, Log, LogError, TopicSpec};
@@ -27,6 +28,7 @@ use crate::memory;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::health::{Component, Status, Watchdog};
 use crate::ops::node::{Node, Role};
+use crate::page;
 use crate::poll;
 use crate::volume::{self, View};
 use crate::worker::{self, Committers, Pipeline, index::Index};
@@ -109,6 +111,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let ingest = Arc::new(open_ingest(config, &log, index.clone()));
     let volume = config.volume.parse().map_err(|e| Failure::new(Exit::Usage, e))?;
     let view = Arc::new(RwLock::new(View::new(volume.groupings.clone())));
+    let letters = Arc::new(RwLock::new(dead_letters::View::default()));
     let stop_workers = Arc::new(AtomicBool::new(false));
     watch_log(node, &log);
     let pipeline = pipeline(node, &log, index, volume)?;
@@ -126,6 +129,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let mut others = vec![
         heartbeat(node, joined.cluster)?,
         follow_volume(node, &log, &view)?,
+        follow_dead_letters(node, &log, &letters)?,
         tick(node, &ingest)?,
         maintain(node, &log)?,
     ];
@@ -147,6 +151,8 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
         volume::api::routes(view),
         log::api::routes(log),
         poll::api::routes(),
+        dead_letters::routes(letters),
+        page::routes(),
     ]);
     Ok(Parts { routers, workers, others, stop_workers, stop_consumers })
 }
@@ -303,6 +309,15 @@ fn follow_volume(node: &Node, log: &Arc<dyn Log>, view: &Arc<RwLock<View>>) -> R
     let condition = node.health.condition("volume view");
     let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
     spawn("volume-view", move || volume::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
+}
+
+fn follow_dead_letters(
+    node: &Node,
+    log: &Arc<dyn Log>,
+    letters: &Arc<RwLock<dead_letters::View>>,
+) -> Result<Thread, Failure> {
+    let (log, letters, shutdown) = (Arc::clone(log), Arc::clone(letters), node.shutdown.clone());
+    spawn("dead-letter-view", move || dead_letters::follow_letters(log.as_ref(), &letters, &shutdown))
 }
 
 /// Ticks the pipeline clock, so that time passes while nothing is ingested.

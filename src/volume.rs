@@ -6,16 +6,14 @@ pub mod api;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use dataflows::record::{Stored, TopicPartition, topic};
+use dataflows::record::{Stored, topic};
 use dataflows::time::Millis;
 use dataflows::volume::{By, Dimension, VolumeCell, Window};
 use parking_lot::RwLock;
 
 use crate::log::{Log, LogError};
 use crate::ops::shutdown::Shutdown;
-use crate::worker::index::{ends, reached};
 
 /// What to select, and how to group it. `None` filters nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,11 +155,6 @@ fn merge(into: &mut VolumeCell, cell: &VolumeCell) {
     into.shares += cell.shares;
 }
 
-/// How long a wait for new cells lasts before the follower looks whether to stop.
-const WAIT: Duration = Duration::from_millis(250);
-const READ_BYTES_MAX: usize = 4 << 20;
-const RETRY: Duration = Duration::from_millis(500);
-
 /// Keeps the view current until shutdown; `caught_up` is called once it has read
 /// what was there at the start. Blocks.
 pub fn follow(
@@ -170,25 +163,9 @@ pub fn follow(
     caught_up: impl FnOnce(),
     shutdown: &Shutdown,
 ) -> Result<(), LogError> {
-    let ends = ends(log, topic::VOLUME)?;
-    let from = ends.keys().map(|p: &TopicPartition| (p.clone(), 0)).collect();
-    let mut reader = log.reader(&from)?;
-    let mut caught_up = Some(caught_up);
-    while !shutdown.is_triggered() {
-        if caught_up.is_some() && reached(&reader.positions(), &ends) {
-            (caught_up.take().expect("just seen"))();
-        }
-        match reader.poll(WAIT, READ_BYTES_MAX) {
-            Ok(records) => {
-                let mut view = view.write();
-                records.iter().for_each(|stored| view.apply(stored));
-            }
-            Err(LogError::Retry(error)) => {
-                tracing::warn!(error, "following results.volume failed and is tried again");
-                std::thread::sleep(RETRY);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    let apply = |records: Vec<Stored>| {
+        let mut view = view.write();
+        records.iter().for_each(|stored| view.apply(stored));
+    };
+    crate::log::follow(log, topic::VOLUME, apply, caught_up, shutdown)
 }

@@ -5,17 +5,18 @@
 #[expect(dead_code, reason = "shared with tests/discord.rs, which uses all of it")]
 #[path = "support/discord_server.rs"]
 mod server;
+#[expect(dead_code, reason = "shared with tests/page.rs, which uses all of it")]
+#[path = "support/program.rs"]
+mod program;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use program::{Program, eventually};
 use serde_json::Value;
 use server::{Conduct, DiscordServer};
 use tidings::config::Environment;
-
-const WITHIN: Duration = Duration::from_secs(60);
 
 /// Serves one document to every request.
 fn serve_feed(body: String) -> String {
@@ -57,84 +58,39 @@ fn models() -> std::path::PathBuf {
     Environment::of_process(None).cache_dir().expect("a home folder")
 }
 
-struct Program {
-    folder: tempfile::TempDir,
-    child: Child,
-}
-
-impl Program {
-    fn start(feed: &str, discord: &DiscordServer) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = folder.path().join("config");
-        std::fs::create_dir(&config).expect("can be made");
+/// The program, following `feed` and telling `discord`.
+fn start(feed: &str, discord: &DiscordServer) -> Program {
+    Program::start(|command, config| {
         let sources = format!(
             "[[source]]\ntype = \"feed\"\nname = \"example\"\nplatform = \"rss\"\nurl = \"{feed}\"\nbackfill = \"last:10\"\n"
         );
         std::fs::write(config.join("sources.toml"), sources).expect("can be written");
-        let child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .env_clear()
-            .args(["run", "--no-env-file", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(folder.path())
+        command
             .args(["--set", "poll.allow_private_addresses=true"])
             .args(["--set", &format!("discord.api_base={}", discord.base())])
             .env("DISCORD_WEBHOOK_URL", discord.webhook_url())
-            .env("TIDINGS_CACHE", models())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("starts");
-        Self { folder, child }
-    }
-
-    /// Runs a command against the running process, as its user would.
-    fn command(&self, args: &[&str]) -> (bool, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .env_clear()
-            .args(args)
-            .args(["--no-env-file", "--data-dir"])
-            .arg(self.folder.path())
-            .output()
-            .expect("runs");
-        let text =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.success(), text)
-    }
-
-    fn get(&self, path: &str) -> Result<Value, String> {
-        let base = std::fs::read_to_string(self.folder.path().join("address")).map_err(|e| e.to_string())?;
-        let url = format!("{}{path}", base.trim().trim_end_matches('/'));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("starts");
-        runtime.block_on(async {
-            let answer = reqwest::get(url).await.map_err(|e| e.to_string())?;
-            answer.error_for_status().map_err(|e| e.to_string())?.json().await.map_err(|e| e.to_string())
-        })
-    }
+            .env("TIDINGS_CACHE", models());
+    })
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Already gone is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Waits until `found` gives something; says what was last seen when it never does.
-fn eventually<T>(what: &str, mut found: impl FnMut() -> Result<T, String>) -> T {
-    let until = Instant::now() + WITHIN;
-    loop {
-        match found() {
-            Ok(value) => return value,
-            Err(last) => assert!(Instant::now() < until, "{what} did not happen: {last}"),
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+/// Runs a command against the running process, as its user would.
+fn command(program: &Program, args: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .env_clear()
+        .args(args)
+        .args(["--no-env-file", "--data-dir"])
+        .arg(program.folder())
+        .output()
+        .expect("runs");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
 }
 
 #[test]
 fn a_feed_becomes_counts_a_memory_and_one_digest() {
     let discord = DiscordServer::start(Conduct::default(), 1);
-    let program = Program::start(&serve_feed(feed()), &discord);
+    let program = start(&serve_feed(feed()), &discord);
     eventually("readiness", || program.get("/readyz"));
     let cells = eventually("counting", || {
         let volume = program.get("/v1/volume?window=1d&by=platform")?;
@@ -144,14 +100,14 @@ fn a_feed_becomes_counts_a_memory_and_one_digest() {
     });
     assert_eq!(cells["cells"][0]["platform"], "rss");
 
-    let (good, tail) = program.command(&["topics", "tail", "content.enriched", "--json"]);
+    let (good, tail) = command(&program, &["topics", "tail", "content.enriched", "--json"]);
     assert!(good, "{tail}");
     let lines: Vec<Value> = tail.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
     assert_eq!(lines.len(), 3, "{tail}");
     let texts: Vec<&str> = lines.iter().filter_map(|l| l["value"]["content"]["text"].as_str()).collect();
     assert!(texts.contains(&"The team loves its great new stadium."), "markup is removed: {texts:?}");
 
-    let (good, sent) = program.command(&["digest", "send"]);
+    let (good, sent) = command(&program, &["digest", "send"]);
     assert!(good, "{sent}");
     eventually("the post", || match discord.messages().len() {
         1 => Ok(()),
@@ -165,7 +121,7 @@ fn a_feed_becomes_counts_a_memory_and_one_digest() {
 
     // No word of the question is in the text that answers it.
     let hit = eventually("the hit in the search", || {
-        let (_, text) = program.command(&["search", "sports arena that players adore", "--json"]);
+        let (_, text) = command(&program, &["search", "sports arena that players adore", "--json"]);
         let answer: Value = serde_json::from_str(&text).map_err(|_| text.clone())?;
         let all_remembered = answer["hits"].as_array().is_some_and(|hits| hits.len() == 3);
         if answer["mode"] == "hybrid" && all_remembered { Ok(answer["hits"][0].clone()) } else { Err(text) }
@@ -173,6 +129,6 @@ fn a_feed_becomes_counts_a_memory_and_one_digest() {
     assert_eq!(hit["title"], "A wonderful day for football", "{hit}");
     assert_eq!(hit["url"], "https://news.example/3", "{hit}");
 
-    let (good, sources) = program.command(&["sources", "list"]);
+    let (good, sources) = command(&program, &["sources", "list"]);
     assert!(good && sources.contains("example"), "{sources}");
 }

@@ -19,6 +19,7 @@ fn schemas() -> BTreeMap<&'static str, schemars::Schema> {
         ("content.events", schema_for!(ContentEvent)),
         ("content.enriched", schema_for!(Enriched)),
         ("content.vectors", schema_for!(dataflows::embed::Embedded)),
+        ("dead-letters", schema_for!(tidings::dead_letters::Answer)),
         ("search", schema_for!(tidings::memory::search::Answer)),
         ("results.volume", schema_for!(dataflows::volume::VolumeCell)),
         ("dead.letters", schema_for!(dataflows::faults::DeadLetter)),

@@ -1,6 +1,7 @@
 //! Consumes what the running program answers, produces the sections of the report.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use dataflows::event::{Change, Enriched};
 use serde::Deserialize;
@@ -94,25 +95,34 @@ pub fn agreements(texts: &[Rated], compounds: &BTreeMap<String, f64>) -> Vec<(Co
         .collect()
 }
 
-/// How fast it went.
-pub fn rates(parts: &[(&str, &Sent)]) -> Table {
+/// How fast it went: each part until the log had it, and all of it until it was counted.
+pub fn rates(parts: &[(&str, &Sent)], until_counted: Duration) -> Table {
     let mut table = Table::new(&[
         ("played", Lean::Left),
         ("lines", Lean::Right),
         ("MB", Lean::Right),
         ("seconds", Lean::Right),
-        ("lines a second, each durable before it was acknowledged", Lean::Right),
+        ("lines a second", Lean::Right),
+        ("until", Lean::Left),
     ]);
-    for (name, sent) in parts {
-        let seconds = sent.took.as_secs_f64().max(1e-3);
+    let (mut lines, mut bytes) = (0, 0);
+    let mut row = |name: &str, lines: usize, bytes: usize, took: Duration, until: &str| {
+        let seconds = took.as_secs_f64().max(1e-3);
         table.row([
-            (*name).to_string(),
-            count(sent.lines as u64),
-            format!("{:.1}", sent.bytes as f64 / 1e6),
+            name.to_string(),
+            count(lines as u64),
+            format!("{:.1}", bytes as f64 / 1e6),
             format!("{seconds:.2}"),
-            count((sent.lines as f64 / seconds) as u64),
+            count((lines as f64 / seconds) as u64),
+            until.to_string(),
         ]);
+    };
+    for (name, sent) in parts {
+        row(name, sent.lines, sent.bytes, sent.took, "checked, durable and acknowledged");
+        lines += sent.lines;
+        bytes += sent.bytes;
     }
+    row("together", lines, bytes, until_counted, "understood, counted and to be asked for");
     table
 }
 
@@ -156,7 +166,7 @@ fn topic_table(cells: &[TopicCell]) -> Table {
     }
     let mut rows: Vec<_> = topics.into_iter().collect();
     rows.sort_by_key(|(_, (all, _))| std::cmp::Reverse(all.count));
-    let mut columns = vec![("topic", Lean::Left), ("items", Lean::Right), ("mood", Lean::Left)];
+    let mut columns = vec![("topic", Lean::Left), ("items", Lean::Right), ("mood", Lean::Right)];
     columns.extend(PLACES.map(|(name, _)| (name, Lean::Right)));
     let mut table = Table::new(&columns);
     for (topic, (all, places)) in rows {
@@ -167,7 +177,7 @@ fn topic_table(cells: &[TopicCell]) -> Table {
         table.row([
             topic.to_string(),
             count(all.count),
-            mood(all.mean()),
+            all.mean().map_or("-".to_string(), |mean| format!("{mean:+.2}")),
             place(0),
             place(1),
             place(2),
@@ -278,26 +288,25 @@ impl Answer {
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     held: u64,
-    waiting: u64,
+    pub embedded: u64,
 }
 
 impl Memory {
     pub fn of(samples: &[Sample]) -> Self {
-        Self {
-            held: sum(samples, "tidings_memory_points", &[("kind", "items")]) as u64,
-            waiting: sum(samples, "tidings_embed_waiting_texts", &[]) as u64,
-        }
+        let points = |kind| sum(samples, "tidings_memory_points", &[("kind", kind)]) as u64;
+        Self { held: points("item"), embedded: points("chunk") }
     }
 
+    /// Every item has a piece with a vector, at least.
     pub fn is_settled(&self) -> bool {
-        self.held > 0 && self.waiting == 0
+        self.held > 0 && self.embedded >= self.held
     }
 
     pub fn line(&self) -> String {
         format!(
-            "{} items are in the memory so far, {} texts wait for the model",
+            "{} items can be found by their words, {} pieces of them by meaning so far",
             count(self.held),
-            count(self.waiting)
+            count(self.embedded)
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::expectation::{Check, Expectation, expectation};
 use super::findings;
 use super::play::{self, Sent};
 use super::program::{self, Program, ProgramError};
-use super::report::{Table, agreement_table, check_table, count, plain, shortened};
+use super::report::{COLUMNS, Table, agreement_table, check_table, count, plain, shortened};
 use super::{Delivery, archive, scenario};
 
 /// Options of `tidings demo`.
@@ -46,9 +46,11 @@ pub enum DemoError {
     Print(#[from] io::Error),
 }
 
-const STEPS: usize = 6;
+const STEPS: usize = 7;
 /// How long the memory gets to embed a part of the texts before it is searched.
 const EMBED_PATIENCE: Duration = Duration::from_secs(45);
+/// How often it is said how far the memory is.
+const EMBED_SAID_EVERY: Duration = Duration::from_secs(10);
 const QUERIES: [&str; 3] = [
     "why is the crossing to the other bank shut",
     "batteries that last",
@@ -65,7 +67,9 @@ const CONFIG: [(&str, &str); 2] = [
 pub fn run(args: &DemoArgs, cache: &Path, listen: SocketAddr, now: Millis) -> Result<bool, DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let binary = std::env::current_exe()?;
-    let stage = Stage { binary, cache: cache.to_path_buf(), address: program::free_address(listen)? };
+    // Loopback whatever the configuration says: no token protects a demonstration.
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port()));
+    let stage = Stage { binary, cache: cache.to_path_buf(), address: program::free_address(wanted)? };
     if args.live {
         return runtime.block_on(live(&stage, &cache.join("demo-live"))).map(|()| true);
     }
@@ -106,6 +110,8 @@ struct Played {
     expected: Expectation,
     scenario: Sent,
     archive: Sent,
+    /// From the first line sent until the last was counted.
+    until_counted: Duration,
 }
 
 async fn show(
@@ -125,6 +131,7 @@ async fn show(
     steps.end(&program.url("/"));
 
     let played = play(&mut steps, &program, texts, now).await?;
+    embed(&mut steps, &program).await?;
     let (checks, sections) = look(&mut steps, &program, stage, folder, &played).await?;
     for (title, text) in sections {
         println!("\n{title}\n{}", text.trim_end_matches('\n'));
@@ -176,6 +183,7 @@ async fn play(
     let archived = archive::events(&texts, now);
     let all: Vec<Delivery> = written.iter().chain(&archived).cloned().collect();
     let expected = expectation(&all, now);
+    let began = Instant::now();
     steps.next("play a written scenario with edits, deletions, repeats and trouble")?;
     let scenario = play::send(program, &written).await?;
     steps.end(&format!("{} lines", count(scenario.lines as u64)));
@@ -189,7 +197,7 @@ async fn play(
     let taken = (scenario.taken + archive.taken) as u64;
     let counted = play::wait_until_counted(program, taken, items).await?;
     steps.end(if counted { "done" } else { "given up: the checks will say what is missing" });
-    Ok(Played { texts, expected, scenario, archive })
+    Ok(Played { texts, expected, scenario, archive, until_counted: began.elapsed() })
 }
 
 /// Asks the program what it made of it all.
@@ -207,12 +215,10 @@ async fn look(
     let sent = [&played.scenario, &played.archive];
     let checks = findings::checks(&played.expected, &sent, &samples, &cells, &compounds);
     let (platforms, topics) = findings::volume(program).await?;
+    let parts = [("scenario", &played.scenario), ("real texts", &played.archive)];
     let table = |table: Table| table.render();
     let sections = vec![
-        (
-            "How fast",
-            table(findings::rates(&[("scenario", &played.scenario), ("real texts", &played.archive)])),
-        ),
+        ("How fast", table(findings::rates(&parts, played.until_counted))),
         ("Items and mood by platform", table(platforms)),
         ("Watched topics: items and mood, and on each kind of platform", table(topics)),
         (
@@ -229,19 +235,30 @@ async fn look(
     Ok((checks, sections))
 }
 
-/// Hits for a few questions, once the memory has had a moment to embed.
-async fn search(program: &Program) -> Result<String, ProgramError> {
-    if program.json::<findings::Answer>("/v1/search?q=harbour&limit=1").await.is_err_and(|e| e.is_not_found())
-    {
-        return Ok("  this program runs without its memory".to_string());
-    }
+/// Gives the model a moment: it reads about a hundred texts a second on a core, and
+/// nothing else waits for it.
+async fn embed(steps: &mut Steps, program: &Program) -> Result<(), DemoError> {
+    steps.next("let the model embed some of them for the search by meaning")?;
     let until = Instant::now() + EMBED_PATIENCE;
-    let mut waiting = findings::Memory::of(&play::samples(program).await?);
-    while !waiting.is_settled() && Instant::now() < until {
+    let mut say_at = Instant::now() + EMBED_SAID_EVERY;
+    let mut memory = findings::Memory::of(&play::samples(program).await?);
+    while !memory.is_settled() && Instant::now() < until {
         sleep(Duration::from_millis(500)).await;
-        waiting = findings::Memory::of(&play::samples(program).await?);
+        memory = findings::Memory::of(&play::samples(program).await?);
+        if Instant::now() >= say_at {
+            say_at += EMBED_SAID_EVERY;
+            print!("{} … ", count(memory.embedded));
+            io::stdout().flush()?;
+        }
     }
-    let mut text = format!("  {}\n", waiting.line());
+    steps.end(&format!("{} texts, the rest goes on", count(memory.embedded)));
+    Ok(())
+}
+
+/// Hits for a few questions.
+async fn search(program: &Program) -> Result<String, ProgramError> {
+    let memory = findings::Memory::of(&play::samples(program).await?);
+    let mut text = format!("  {}\n", memory.line());
     for query in QUERIES {
         let encoded: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
         let answer: findings::Answer = program.json(&format!("/v1/search?q={encoded}&limit=3")).await?;
@@ -257,11 +274,18 @@ async fn digest(stage: &Stage, folder: &Path) -> Result<String, DemoError> {
     command.arg("--config-dir").arg(folder.join("config"));
     let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(io::Error::other)??;
     let text = if output.status.success() { &output.stdout } else { &output.stderr };
-    let lines = String::from_utf8_lossy(text);
-    Ok(lines
-        .lines()
-        .map(|line| format!("  {}\n", shortened(&plain(line), super::report::COLUMNS - 2)))
-        .collect())
+    Ok(indented_digest(&String::from_utf8_lossy(text)))
+}
+
+/// The message as it would look, and of the candidates below it the first few.
+fn indented_digest(preview: &str) -> String {
+    const CANDIDATES_SHOWN: usize = 8;
+    let is_candidate = |line: &&str| line.starts_with("in ") || line.starts_with("out ");
+    let message = preview.lines().take_while(|line| !is_candidate(line));
+    let candidates = preview.lines().skip_while(|line| !is_candidate(line)).take(CANDIDATES_SHOWN);
+    let lines = message.chain(candidates).map(|line| shortened(&plain(line), COLUMNS - 2));
+    let more = "  … (`tidings digest preview` says it for every candidate)\n";
+    lines.map(|line| format!("  {line}").trim_end().to_string() + "\n").collect::<String>() + more
 }
 
 /// Leaves the program to whoever watches, until Ctrl-C.

@@ -46,10 +46,17 @@ impl Guard {
     }
 }
 
-/// Open without a token: probes and scrapers have none.
+/// Open without a token: probes and scrapers have none, and `/login` takes one.
 pub(super) fn is_open(path: &str) -> bool {
-    matches!(path, "/livez" | "/healthz" | "/readyz" | "/metrics" | "/health") || path.starts_with("/health/")
+    matches!(path, "/livez" | "/healthz" | "/readyz" | "/metrics" | "/health" | LOGIN)
+        || path.starts_with("/health/")
 }
+
+/// Exchanges a token for a cookie, so that a browser can show the page.
+const LOGIN: &str = "/login";
+const COOKIE: &str = "tidings_token";
+/// Seconds for which a browser keeps the cookie: a month.
+const COOKIE_S: u32 = 30 * 24 * 3600;
 
 pub(super) async fn guard(State(Guard(rules)): State<Guard>, mut request: Request, next: Next) -> Response {
     let refuse = |reason: &str, problem: Problem| {
@@ -70,8 +77,12 @@ pub(super) async fn guard(State(Guard(rules)): State<Guard>, mut request: Reques
     }
     let authorized = rules.tokens.is_empty() || rules.has_token(request.headers());
     if !authorized && !is_open(request.uri().path()) {
-        let detail = "a token is needed: Authorization: Bearer <TIDINGS_API_TOKEN>";
+        let detail =
+            "a token is needed: Authorization: Bearer <TIDINGS_API_TOKEN>, or in a browser /login?token=…";
         return refuse("token", Problem::new(StatusCode::UNAUTHORIZED, detail));
+    }
+    if request.uri().path() == LOGIN {
+        return rules.login(&request);
     }
     request.extensions_mut().insert(Authorized(authorized));
     next.run(request).await
@@ -117,9 +128,48 @@ impl Rules {
 
     fn has_token(&self, headers: &HeaderMap) -> bool {
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some((scheme, token)) = value.and_then(|value| value.split_once(' ')) else { return false };
-        // Hashes are compared in constant time, and hide the lengths.
-        let given = blake3::hash(token.trim().as_bytes());
-        scheme.eq_ignore_ascii_case("bearer") && self.tokens.contains(&given)
+        match value.and_then(|value| value.split_once(' ')) {
+            Some((scheme, token)) => scheme.eq_ignore_ascii_case("bearer") && self.is_token(token.trim()),
+            None => self.has_cookie(headers),
+        }
     }
+
+    fn is_token(&self, token: &str) -> bool {
+        // Hashes are compared in constant time, and hide the lengths.
+        self.tokens.contains(&blake3::hash(token.as_bytes()))
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs =
+            cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.any(|(name, value)| {
+            name == COOKIE && unescaped(value).is_some_and(|token| self.is_token(&token))
+        })
+    }
+
+    /// To the page with a cookie for a valid token. Other sites cannot make a browser
+    /// send it along: it is `SameSite=Strict`, and the `Origin` is checked besides.
+    fn login(&self, request: &Request) -> Response {
+        let given = request.uri().query().and_then(|query| {
+            url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token")
+        });
+        let Some((_, token)) = given.filter(|(_, token)| self.tokens.is_empty() || self.is_token(token))
+        else {
+            REFUSED.with_label_values(&["token"]).inc();
+            let detail = "the login link is /login?token=<TIDINGS_API_TOKEN>";
+            return Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
+        };
+        let value: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+        let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={COOKIE_S}; HttpOnly; SameSite=Strict");
+        let headers = [(header::SET_COOKIE, cookie), (header::LOCATION, "/".to_string())];
+        (StatusCode::SEE_OTHER, headers).into_response()
+    }
+}
+
+/// Reads what the form encoding wrote.
+fn unescaped(value: &str) -> Option<String> {
+    let pair = format!("v={value}");
+    let mut pairs = url::form_urlencoded::parse(pair.as_bytes());
+    pairs.next().map(|(_, value)| value.into_owned())
 }
