@@ -4,12 +4,14 @@
 
 pub mod api;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use dataflows::record::{Stored, topic};
 use dataflows::time::Millis;
-use dataflows::volume::{By, Dimension, VolumeCell, Window};
+use dataflows::volume::cell::parse_record_key;
+use dataflows::volume::{By, Dimension, Sums, VolumeCell, Window};
+use differential_dataflow::difference::Semigroup;
 use parking_lot::RwLock;
 
 use crate::log::{Log, LogError};
@@ -33,20 +35,39 @@ pub struct Query {
 #[error("the grouping {0} is not counted; volume.groupings names those that are: {1}")]
 pub struct NotCounted(String, String);
 
-type Bucket = HashMap<Vec<u8>, Arc<VolumeCell>>;
+/// Platform, topic and channel of a cell: absent, null or a name.
+type Names = [Option<Option<Arc<str>>>; 3];
+const DIMENSIONS: [Dimension; 3] = [Dimension::Platform, Dimension::Topic, Dimension::Channel];
 
-/// The current cells.
+#[derive(Clone, Copy)]
+struct Values {
+    sums: Sums,
+    authors: i64,
+}
+
+/// The current cells. There are some hundred thousand of them, so that names are held
+/// once and a cell is its numbers.
 pub struct View {
     groupings: Vec<By>,
-    buckets: BTreeMap<(By, Window, i64), Bucket>,
-    /// Where a tombstone finds its cell.
-    places: HashMap<Vec<u8>, (By, Window, i64)>,
+    buckets: BTreeMap<(By, Window, i64), HashMap<Names, Values>>,
+    names: HashSet<Arc<str>>,
+    /// Names are swept when there are this many.
+    names_max: usize,
     as_of: Millis,
 }
 
+/// Names held before the first sweep.
+const NAMES_SWEPT_FROM: usize = 10_000;
+
 impl View {
     pub fn new(groupings: Vec<By>) -> Self {
-        Self { groupings, buckets: BTreeMap::new(), places: HashMap::new(), as_of: Millis(0) }
+        Self {
+            groupings,
+            buckets: BTreeMap::new(),
+            names: HashSet::new(),
+            names_max: NAMES_SWEPT_FROM,
+            as_of: Millis(0),
+        }
     }
 
     /// The pipeline clock of the latest cell.
@@ -55,32 +76,60 @@ impl View {
     }
 
     pub fn cells(&self) -> usize {
-        self.places.len()
+        self.buckets.values().map(HashMap::len).sum()
     }
 
     /// Takes one record of results.volume in.
     pub fn apply(&mut self, stored: &Stored) {
         self.as_of = self.as_of.max(Millis(stored.timestamp_ms));
-        let cell = stored.value.as_deref().map(serde_json::from_slice::<VolumeCell>);
-        match cell {
+        let Some((window, start, by, names)) = parse_record_key(&stored.key) else {
+            tracing::warn!(offset = stored.offset, "a record of results.volume has no cell's key");
+            return;
+        };
+        let place = (by, window, start.0);
+        let names = self.names_of(by, names);
+        match stored.value.as_deref().map(serde_json::from_slice::<VolumeCell>) {
             Some(Ok(cell)) => {
-                let place = (cell.by(), cell.window, cell.start.0);
-                self.places.insert(stored.key.clone(), place);
-                self.buckets.entry(place).or_default().insert(stored.key.clone(), Arc::new(cell));
+                let values = Values { sums: cell.sums(), authors: cell.authors };
+                self.buckets.entry(place).or_default().insert(names, values);
             }
             Some(Err(e)) => {
                 tracing::warn!(error = %e, offset = stored.offset, "a cell of results.volume cannot be read");
             }
             None => {
-                if let Some(place) = self.places.remove(&stored.key)
-                    && let Some(bucket) = self.buckets.get_mut(&place)
-                {
-                    bucket.remove(&stored.key);
+                if let Some(bucket) = self.buckets.get_mut(&place) {
+                    bucket.remove(&names);
                     if bucket.is_empty() {
                         self.buckets.remove(&place);
                     }
                 }
             }
+        }
+        self.sweep_names();
+    }
+
+    fn names_of(&mut self, by: By, names: Vec<Option<String>>) -> Names {
+        let mut names = names.into_iter();
+        DIMENSIONS.map(|dimension| {
+            let name = if by.has(dimension) { names.next()? } else { return None };
+            Some(name.map(|name| self.shared(name)))
+        })
+    }
+
+    fn shared(&mut self, name: String) -> Arc<str> {
+        if let Some(known) = self.names.get(name.as_str()) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(Arc::clone(&name));
+        name
+    }
+
+    /// Lets go of names that no cell has any more, when they may be half of all.
+    fn sweep_names(&mut self) {
+        if self.names.len() > self.names_max {
+            self.names.retain(|name| Arc::strong_count(name) > 1);
+            self.names_max = (2 * self.names.len()).max(NAMES_SWEPT_FROM);
         }
     }
 
@@ -89,20 +138,20 @@ impl View {
         let needed = self.needed(query)?;
         let range =
             (needed, query.window, query.from.0)..(needed, query.window, query.to.0.max(query.from.0));
-        let mut found: BTreeMap<_, VolumeCell> = BTreeMap::new();
-        for cell in self.buckets.range(range).flat_map(|(_, bucket)| bucket.values()) {
-            if selects(query, cell) {
-                let cell = regroup(cell, query.by);
-                let place = (cell.start, cell.platform.clone(), cell.topic.clone(), cell.channel.clone());
-                match found.entry(place) {
-                    std::collections::btree_map::Entry::Vacant(entry) => {
-                        entry.insert(cell);
-                    }
-                    std::collections::btree_map::Entry::Occupied(mut entry) => merge(entry.get_mut(), &cell),
+        let filters = [&query.platform, &query.topic, &query.channel];
+        let mut found: BTreeMap<(i64, Names), Values> = BTreeMap::new();
+        for (&(_, _, start), bucket) in self.buckets.range(range) {
+            for (names, values) in bucket.iter().filter(|(names, _)| selects(filters, names)) {
+                let mut shown = names.clone();
+                for (name, dimension) in shown.iter_mut().zip(DIMENSIONS) {
+                    name.take_if(|_| !query.by.has(dimension));
                 }
+                let sum = found.entry((start, shown)).or_insert(Values { sums: Sums::default(), authors: 0 });
+                sum.sums.plus_equals(&values.sums);
+                sum.authors += values.authors;
             }
         }
-        Ok(found.into_values().collect())
+        Ok(found.into_iter().map(|((start, names), values)| cell(query, start, names, &values)).collect())
     }
 
     /// The counted grouping that answers the query: what is asked by, and what is
@@ -125,34 +174,33 @@ impl View {
     }
 }
 
-fn selects(query: &Query, cell: &VolumeCell) -> bool {
-    let is = |filter: &Option<String>, value: &Option<Option<String>>| {
-        filter.is_none() || value.as_ref().is_some_and(|v| v == filter)
-    };
-    is(&query.platform, &cell.platform) && is(&query.topic, &cell.topic) && is(&query.channel, &cell.channel)
+fn selects(filters: [&Option<String>; 3], names: &Names) -> bool {
+    filters.iter().zip(names).all(|(filter, name)| match filter {
+        None => true,
+        Some(wanted) => name.as_ref().is_some_and(|name| name.as_deref() == Some(wanted)),
+    })
 }
 
-fn regroup(cell: &VolumeCell, by: By) -> VolumeCell {
-    let keep = |d, value: &Option<Option<String>>| value.clone().filter(|_| by.has(d));
+fn cell(query: &Query, start: i64, names: Names, values: &Values) -> VolumeCell {
+    let Values { sums, authors } = values;
+    let [platform, topic, channel] = names.map(|name| name.map(|name| name.map(|name| name.to_string())));
     VolumeCell {
-        by: by.dimensions().collect(),
-        platform: keep(Dimension::Platform, &cell.platform),
-        topic: keep(Dimension::Topic, &cell.topic),
-        channel: keep(Dimension::Channel, &cell.channel),
-        ..cell.clone()
+        window: query.window,
+        start: Millis(start),
+        by: query.by.dimensions().collect(),
+        platform,
+        topic,
+        channel,
+        count: sums.count,
+        scored: sums.scored,
+        compound_sum: sums.compound,
+        compound_mean: dataflows::volume::cell::mean(sums.compound, sums.scored),
+        authors: *authors,
+        views: sums.views,
+        likes: sums.likes,
+        comments: sums.comments,
+        shares: sums.shares,
     }
-}
-
-fn merge(into: &mut VolumeCell, cell: &VolumeCell) {
-    into.count += cell.count;
-    into.scored += cell.scored;
-    into.compound_sum += cell.compound_sum;
-    into.compound_mean = dataflows::volume::cell::mean(into.compound_sum, into.scored);
-    into.authors += cell.authors;
-    into.views += cell.views;
-    into.likes += cell.likes;
-    into.comments += cell.comments;
-    into.shares += cell.shares;
 }
 
 /// Keeps the view current until shutdown; `caught_up` is called once it has read

@@ -103,6 +103,13 @@ fn the_keyboard_reaches_every_view_and_the_search() {
         assert!(browser.script("return document.activeElement.tagName") == "MAIN", "{view} has the focus");
         browser.screenshot(&picture(&format!("{view}.png")));
     }
+    // The digest as it would look, all of it.
+    browser.type_into("//nav/a[@href='#messages']", ENTER);
+    browser
+        .find("//div[@class='embed']/h3[.='Most active topics']/following-sibling::p[contains(., 'sport')]");
+    browser.click("//details/summary");
+    browser.find("//details[@open]//td/span[.='in']");
+    assert!(!browser.text().contains("[object"), "{}", browser.text());
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

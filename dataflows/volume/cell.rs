@@ -415,6 +415,17 @@ impl VolumeCell {
     }
 }
 
+/// Window, start, grouping and the names of its dimensions, of a [`VolumeCell::record_key`];
+/// `None` for other keys.
+pub fn parse_record_key(key: &[u8]) -> Option<(Window, Millis, By, Vec<Option<String>>)> {
+    let mut parts: Vec<Option<String>> = serde_json::from_slice(key).ok()?;
+    let names = parts.split_off(3.min(parts.len()));
+    let [Some(window), Some(start), Some(by)] = parts.as_slice() else { return None };
+    let by = By::parse(by).ok()?;
+    let fits = by.dimensions().count() == names.len();
+    fits.then_some((Window::parse(window)?, Millis::parse(start).ok()?, by, names))
+}
+
 /// Mean compound of a sum in units of 1e-4, with 8 decimals.
 pub fn mean(sum: i64, n: i64) -> Option<f64> {
     (n > 0).then(|| (sum as f64 / n as f64 * 1e4).round() / 1e8)
@@ -469,6 +480,13 @@ mod tests {
         assert_eq!(json["compound_mean"], 0.00003333);
         assert_eq!(serde_json::from_value::<VolumeCell>(json).expect("same"), cell);
         assert_eq!(cell.record_key(), br#"["1h","1970-01-01T00:00:00Z","platform+topic","x",null]"#);
+        let parsed = (Window::Hour, Millis(0), cell.by(), vec![Some("x".to_string()), None]);
+        assert_eq!(parse_record_key(&cell.record_key()), Some(parsed));
+        for other in
+            ["", "[]", r#"["1h","1970-01-01T00:00:00Z","platform+topic","x"]"#, r#"["1h",null,"none"]"#]
+        {
+            assert_eq!(parse_record_key(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

@@ -291,7 +291,9 @@ fn indented_digest(preview: &str) -> String {
 /// Leaves the program to whoever watches, until Ctrl-C.
 async fn stay(program: &mut Program) -> io::Result<()> {
     let base = program.url("");
-    println!("\nTidings stays up until you press Ctrl-C. Look around at {base}/ in a browser, or for example:");
+    println!(
+        "\nTidings stays up until you press Ctrl-C. Look around at {base}/ in a browser, or for example:"
+    );
     println!("  curl '{base}/v1/volume?window=1h&by=topic'");
     println!("  curl '{base}/v1/search?q=harbour+bridge'");
     println!("  curl '{base}/v1/topics/content.enriched/records?limit=3'");
