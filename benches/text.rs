@@ -58,7 +58,7 @@ fn text(c: &mut Criterion) {
     });
     let redactor = Redactor::new(b"a key", Kinds::ALL, Vec::new());
     let mask = |text: &str| _ = black_box(redactor.mask(text, &mut Counts::default()));
-    group.bench_function("redact_plain", |b| b.iter(|| SHORT.iter().for_each(|t| mask(t))));
+    group.bench_function("redact_short", |b| b.iter(|| SHORT.iter().for_each(|t| mask(t))));
     group.bench_function("html_plain", |b| {
         b.iter(|| SHORT.iter().for_each(|t| _ = black_box(html::to_text(t))));
     });
@@ -70,6 +70,8 @@ fn text(c: &mut Criterion) {
     group.throughput(Throughput::Elements(NUMBERS.len() as u64));
     group.bench_function("redact_numbers", |b| b.iter(|| NUMBERS.iter().for_each(|t| mask(t))));
     group.throughput(Throughput::Elements(1));
+    // No digit and no @.
+    group.bench_function("redact_nothing", |b| b.iter(|| mask(SHORT[0])));
     group.bench_function("redact_personal", |b| b.iter(|| mask(PERSONAL)));
     group.throughput(Throughput::Bytes(HTML.len() as u64));
     group.bench_function("html_post", |b| b.iter(|| black_box(html::to_text(HTML))));

@@ -160,7 +160,7 @@ impl Redactor {
 
     /// One that finds nothing.
     pub fn off() -> Self {
-        Self::new(b"", Kinds::NONE, Vec::new())
+        Self { key: [0; 32], kinds: Kinds::NONE, account_platforms: Vec::new() }
     }
 
     pub fn is_off(&self) -> bool {

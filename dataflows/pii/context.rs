@@ -28,7 +28,7 @@ impl Context {
     }
 
     pub fn says_phone(&self) -> bool {
-        says(&self.before, PHONE, 4)
+        says(&self.before, PHONE, 4) || says(&self.before, CALL, 2)
     }
 
     pub fn says_ssn(&self) -> bool {
@@ -62,9 +62,10 @@ impl Context {
 }
 
 /// Whether one of the last `nearest` words is in the list; scripts without spaces
-/// between words are searched for the word itself.
+/// between words are searched for the word itself. A name in a program is one word.
 fn says(text: &str, list: &[&str], nearest: usize) -> bool {
-    let words = text.split(|c: char| !c.is_alphanumeric() && !is_mark(c)).filter(|word| !word.is_empty());
+    let words =
+        text.split(|c: char| !c.is_alphanumeric() && c != '_' && !is_mark(c)).filter(|word| !word.is_empty());
     let mut words: Vec<&str> = words.collect();
     words.drain(..words.len().saturating_sub(nearest));
     list.iter().any(|wanted| match wanted.chars().next().is_some_and(|c| c >= '\u{900}') {
@@ -112,6 +113,27 @@ const PHONE: &[&str] = &[
     "whatsapp",
     "telegram",
     "sms",
+    "rufnummer",
+    "тел",
+    "телефон",
+    "телефону",
+    "هاتف",
+    "اتصل",
+    "טלפון",
+    "电话",
+    "電話",
+    "手机",
+    "手機",
+    "携帯",
+    "전화",
+    "연락처",
+    "휴대폰",
+    "फ़ोन",
+    "फोन",
+    "मोबाइल",
+];
+/// What people are told to do with a number; right before it, since they are other words too.
+const CALL: &[&str] = &[
     "call",
     "calling",
     "ring",
@@ -139,27 +161,8 @@ const PHONE: &[&str] = &[
     "anrufen",
     "ruf",
     "anruf",
-    "rufnummer",
-    "тел",
-    "телефон",
-    "телефону",
     "звоните",
     "позвоните",
-    "номер",
-    "هاتف",
-    "اتصل",
-    "טלפון",
-    "电话",
-    "電話",
-    "手机",
-    "手機",
-    "携帯",
-    "전화",
-    "연락처",
-    "휴대폰",
-    "फ़ोन",
-    "फोन",
-    "मोबाइल",
 ];
 const SSN: &[&str] = &["ssn", "ssns", "social", "seguro"];
 const AADHAAR: &[&str] = &["aadhaar", "aadhar", "adhaar", "uidai", "uid", "आधार"];

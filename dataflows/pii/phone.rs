@@ -8,7 +8,7 @@ use super::Kind;
 use super::checks;
 use super::context::Context;
 use super::digits::{Cluster, Gap};
-use super::find::{Match, Scan};
+use super::find::{Match, Scan, is_word};
 
 /// Digits of a number of E.164, country code included, that is taken for one.
 const DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
@@ -26,6 +26,10 @@ pub(super) fn phone(scan: &Scan<'_>, cluster: &Cluster) -> Option<Match> {
         _ => None,
     };
     if let Some(start) = plus {
+        // "4.10.0+2.12.1", "a+44": a sum or a version.
+        if is_word(scan.before(start)) {
+            return None;
+        }
         return international(scan, cluster, 0).map(|found| Match { start, ..found });
     }
     let context = scan.context(cluster.start(), cluster.end(1));
@@ -60,10 +64,16 @@ fn international(scan: &Scan<'_>, cluster: &Cluster, skip: usize) -> Option<Matc
         let digits = cluster.digits(groups).get(skip..)?;
         let digits = without_trunk_zero(scan, cluster, digits, code);
         let subscriber = digits.get(code..)?;
+        // "+255959.999" and "+262142-12-31".
+        let is_decimal_or_date = matches!(
+            (&cluster.lengths()[..groups], cluster.gaps(groups)),
+            (_, [Gap::Dot]) | ([4..=9, 2, 2], [Gap::Dash, Gap::Dash])
+        );
         let is_right = lengths.contains(&digits.len())
             && DIGITS.contains(&digits.len())
             && subscriber.iter().any(|d| *d != 0)
             && !is_round(subscriber)
+            && !is_decimal_or_date
             && (code != 1 || all[0] != 1 || checks::nanp(subscriber));
         (is_right && ends(scan, cluster, groups)).then(|| matched(cluster, groups, "+", &digits))
     })
@@ -154,7 +164,9 @@ fn trunk_zero(scan: &Scan<'_>, cluster: &Cluster, says_phone: bool) -> Option<Ma
     // Lengths by how common they are; the rare ones only where they are named.
     [11, 10, 9, 12].into_iter().find_map(|wanted| {
         let groups = (1..=cluster.count()).find(|groups| cluster.digits(*groups).len() == wanted)?;
-        let is_rare = groups == 1 || wanted == 12 || (wanted == 9 && lengths[..groups] == [3, 3, 3]);
+        // Thousands, and postal codes of the US.
+        let is_no_nine = wanted == 9 && matches!(lengths[..groups], [3, 3, 3] | [5, 4]);
+        let is_rare = groups == 1 || wanted == 12 || is_no_nine;
         let digits = cluster.digits(groups);
         let is_pairs = lengths[..groups].iter().all(|n| *n == 2);
         let has_parts = lengths[..groups].iter().all(|n| *n >= 2);
@@ -168,21 +180,20 @@ fn trunk_zero(scan: &Scan<'_>, cluster: &Cluster, says_phone: bool) -> Option<Ma
     })
 }
 
-/// Two numbers and a year, with the same sign between.
+/// Day, month and year in either order, with the same sign between or none.
 fn is_date(cluster: &Cluster) -> bool {
-    let dated = |shape: &[u8]| {
-        cluster.lengths().starts_with(shape)
-            && matches!(
-                cluster.gaps(3),
-                [Gap::Dot, Gap::Dot]
-                    | [Gap::Dash, Gap::Dash]
-                    | [Gap::Slash, Gap::Slash]
-                    | [Gap::Space, Gap::Space]
-            )
-    };
     let digits = cluster.digits(cluster.count());
-    let small = |at: usize, most: u8| digits.get(at..at + 2).is_some_and(|two| two[0] * 10 + two[1] <= most);
-    dated(&[2, 2, 4]) && small(0, 31) && small(2, 31)
+    let gaps = cluster.gaps(3);
+    let is_even = gaps.iter().all(|gap| *gap == gaps[0] && *gap != Gap::Paren);
+    let number =
+        |at: usize, n: usize| digits.iter().skip(at).take(n).fold(0u32, |sum, d| sum * 10 + u32::from(*d));
+    let is_year = |at: usize| (1900..2100).contains(&number(at, 4));
+    match cluster.lengths() {
+        [2, 2, 4, ..] if is_even => number(0, 2) <= 31 && number(2, 2) <= 31,
+        [4, 2, 2, ..] if is_even => is_year(0) && number(4, 2) <= 12 && number(6, 2) <= 31,
+        [8, ..] => is_year(0) && number(4, 2) <= 12 && number(6, 2) <= 31,
+        _ => false,
+    }
 }
 
 /// Drawn numbers are written in order; telephone numbers are not.
@@ -222,7 +233,7 @@ fn by_form(scan: &Scan<'_>, cluster: &Cluster) -> Option<Match> {
     }
 }
 
-/// Any number of 9 to 12 digits that a word before it calls one.
+/// Any number of 8 to 12 digits that a word before it calls one.
 fn named(scan: &Scan<'_>, cluster: &Cluster, context: &Context) -> Option<Match> {
     if !context.says_phone() || is_date(cluster) || cluster.continues(scan) {
         return None;
@@ -230,7 +241,7 @@ fn named(scan: &Scan<'_>, cluster: &Cluster, context: &Context) -> Option<Match>
     let digits = cluster.digits(cluster.count());
     (1..=cluster.count()).rev().find_map(|groups| {
         let digits = &digits[..cluster.digits(groups).len()];
-        let is_right = (9..=12).contains(&digits.len()) && !is_round(digits);
+        let is_right = (8..=12).contains(&digits.len()) && !is_round(digits);
         (is_right && ends(scan, cluster, groups)).then(|| matched(cluster, groups, "", digits))
     })
 }

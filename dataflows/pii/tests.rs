@@ -312,6 +312,24 @@ fn words_are_read_without_the_names_of_masks() {
     assert!(matches!(without_masks("[a] b"), Cow::Borrowed("[a] b")));
 }
 
+#[test]
+fn what_documents_are_full_of_is_nothing() {
+    for text in [
+        "rdkafka-sys-v4.10.0+2.12.1 (2026-01-25)",
+        "51 Franklin Street, Boston, MA 02110-1301 USA",
+        "a+4420 7946 0958",
+        "nothing@1.2.3-beta.rc.1 and icon@2x.png",
+        "Chrome/120.0.0.0 on 10.15.7, build 1.2.3.4",
+        "const IORING_OFF_CALL_PH: u32 = 2147483648;",
+        "a ring of size 2147483648",
+        "year +262142-12-31 at +255959.999",
+        "call 2024-10-12, call 12.10.2024 18:00, phone 20241012, tel 1.234.567,89",
+        "9400 1000 0000 0000 0000 00 and 1732443330123",
+    ] {
+        assert_eq!(kinds(text), [], "{text}");
+    }
+}
+
 /// Pieces that values are made of, to be put together in ways that nobody writes.
 const PIECES: &[&str] = &[
     "jane",
