@@ -59,6 +59,11 @@ impl Context {
     pub fn says_something_else(&self) -> bool {
         says(&self.before, ELSE, 2)
     }
+
+    /// The very last word does: it is nearer than any other.
+    pub fn says_something_else_last(&self) -> bool {
+        says(&self.before, ELSE, 1)
+    }
 }
 
 /// Whether one of the last `nearest` words is in the list; scripts without spaces
@@ -138,7 +143,6 @@ const CALL: &[&str] = &[
     "calling",
     "ring",
     "dial",
-    "text",
     "appelez",
     "appeler",
     "joignable",

@@ -1,6 +1,6 @@
 //! Addresses of mail and of machines.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Kind;
 use super::find::{Match, Scan, is_word};

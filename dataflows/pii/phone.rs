@@ -34,7 +34,7 @@ pub(super) fn phone(scan: &Scan<'_>, cluster: &Cluster) -> Option<Match> {
     }
     let context = scan.context(cluster.start(), cluster.end(1));
     let says_phone = context.says_phone();
-    if context.says_something_else() && !says_phone {
+    if context.says_something_else_last() || (context.says_something_else() && !says_phone) {
         return None;
     }
     let found = exit_code(scan, cluster, says_phone)
