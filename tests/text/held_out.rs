@@ -3,6 +3,7 @@
 //!
 //! Check digits are found by trying all ten against the definition, or computed the way
 //! the definition words it; nothing is shared with the detector.
+//! It is long because every format has a recipe of its own.
 
 use dataflows::pii::Kind;
 use rand::rngs::StdRng;
