@@ -30,6 +30,8 @@ pub(super) struct Scan<'t> {
     pub text: &'t str,
     pub folded: Folded<'t>,
     pub kinds: Kinds,
+    /// Whether there is an `@` at all.
+    pub has_at: bool,
     /// Where the value before ended: nothing may begin before.
     pub floor: usize,
 }
@@ -75,7 +77,8 @@ pub fn find(text: &str, kinds: Kinds) -> Vec<Found> {
         return found;
     }
     let Some(folded) = Folded::of(text) else { return found };
-    let mut scan = Scan { text, folded, kinds, floor: 0 };
+    let has_at = folded.bytes.contains(&b'@');
+    let mut scan = Scan { text, folded, kinds, has_at, floor: 0 };
     let mut at = 0;
     while let Some(anchor) = next_anchor(scan.bytes(), at) {
         if let Some(end) = mask::around(scan.bytes(), anchor) {

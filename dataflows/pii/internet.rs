@@ -12,7 +12,7 @@ const DOMAIN_MAX: usize = 253;
 /// Email: a local part and a domain with a top-level name. `@user@host` is a public
 /// handle, `package@1.2.3` and `name@2x.png` are files.
 pub(super) fn email(scan: &Scan<'_>, anchor: usize) -> Option<Match> {
-    if !scan.wants(Kind::Email) {
+    if !scan.has_at || !scan.wants(Kind::Email) {
         return None;
     }
     let bytes = scan.bytes();
@@ -156,6 +156,10 @@ pub(super) fn mac(scan: &Scan<'_>, anchor: usize) -> Option<Match> {
         return None;
     }
     let bytes = scan.bytes();
+    let near = &bytes[anchor.saturating_sub(4)..bytes.len().min(anchor + 5)];
+    if !near.iter().any(|b| matches!(b, b':' | b'-' | b'.')) {
+        return None;
+    }
     let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
     for (width, groups, separators) in [(2, 6, &b":-"[..]), (4, 3, &b"."[..])] {
         // The first digit may stand anywhere in it.

@@ -14,7 +14,7 @@ use super::find::{Match, Scan, is_word};
 const DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 
 pub(super) fn phone(scan: &Scan<'_>, cluster: &Cluster) -> Option<Match> {
-    if !scan.wants(Kind::Phone) {
+    if !scan.wants(Kind::Phone) || cluster.digits(cluster.count()).len() < *DIGITS.start() {
         return None;
     }
     let before = scan.before(cluster.start());
