@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dataflows::pii::{Counts, Kinds, Redactor};
 use dataflows::text::topics::{Topics, TopicsFile};
 use dataflows::text::{analyse, html, language, sentiment};
 
@@ -26,6 +27,16 @@ const HTML: &str = "<p>Today we&#8217;re releasing <a href=\"https://example.org
     years, two rewrites and a lot of coffee. <img src=\"x.png\" alt=\"😀\" class=\"emoji\" /> Thanks to everybody \
     who helped: testers, translators and friends!<br />See you on Tuesday.</p>";
 
+/// Numbers of all sorts and nothing personal: what makes the search for it look twice.
+const NUMBERS: &[&str] = &[
+    "Lakers 102-98 Celtics on 2024-11-24 at 10:15:30, order 123-4567890-1234567, v1.2.3.4, $1,299.99",
+    "commit 3f786850e387550fdab836ed7e6dc881de23001b of 1732443330123, 48.8566, 2.3522, ISBN 978-3-16-148410-0",
+];
+
+/// One text with a value of each of six types.
+const PERSONAL: &str = "Write to jane@example.org or call +1 202-555-0123, pay 4111 1111 1111 1111 or \
+    DE89 3704 0044 0532 0130 00, from 198.51.100.23, SSN 123-45-6789.";
+
 fn watched() -> Topics {
     let file: TopicsFile =
         toml::from_str(include_str!("../config/topics.toml")).expect("the default topics parse");
@@ -45,6 +56,9 @@ fn text(c: &mut Criterion) {
     group.bench_function("language", |b| {
         b.iter(|| SHORT.iter().for_each(|t| _ = black_box(language::language(t, None))));
     });
+    let redactor = Redactor::new(b"a key", Kinds::ALL, Vec::new());
+    let mask = |text: &str| _ = black_box(redactor.mask(text, &mut Counts::default()));
+    group.bench_function("redact_short", |b| b.iter(|| SHORT.iter().for_each(|t| mask(t))));
     group.bench_function("html_plain", |b| {
         b.iter(|| SHORT.iter().for_each(|t| _ = black_box(html::to_text(t))));
     });
@@ -53,6 +67,12 @@ fn text(c: &mut Criterion) {
             SHORT.iter().for_each(|t| _ = black_box(analyse(None, Some(t), Some("en"), &topics, true)));
         });
     });
+    group.throughput(Throughput::Elements(NUMBERS.len() as u64));
+    group.bench_function("redact_numbers", |b| b.iter(|| NUMBERS.iter().for_each(|t| mask(t))));
+    group.throughput(Throughput::Elements(1));
+    // No digit and no @.
+    group.bench_function("redact_nothing", |b| b.iter(|| mask(SHORT[0])));
+    group.bench_function("redact_personal", |b| b.iter(|| mask(PERSONAL)));
     group.throughput(Throughput::Bytes(HTML.len() as u64));
     group.bench_function("html_post", |b| b.iter(|| black_box(html::to_text(HTML))));
     group.bench_function("analyse_post", |b| {

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dataflows::event::ContentEvent;
+use dataflows::pii::{Kinds, Redactor};
 use dataflows::record::topic;
 use dataflows::text::topics::{Topics, TopicsFile};
 use generate::{Stream, shown};
@@ -158,6 +159,8 @@ fn pipeline(config: &Config, log: &Arc<dyn Log>, folder: &std::path::Path) -> Pi
         volume: config.volume.parse().expect("valid groupings"),
         topics: Arc::new(topics()),
         sentiment: Arc::new(|_| true),
+        redactor: Arc::new(Redactor::new(b"a key", Kinds::ALL, config.pii.account_platforms.clone())),
+        redaction: Arc::new(|_| true),
         index: open_index(folder).expect("the index opens"),
         alive: Arc::new(|_| {}),
         ready: Arc::new(|| {}),

@@ -1,14 +1,17 @@
 //! content.events become content.enriched, or dead letters.
 //!
-//! Each record is decoded, checked, given its identity and version, and its text
-//! understood: microseconds, no model, no network. Duplicates and stale records
-//! produce nothing but a count; a fault produces a dead letter.
+//! Each record is decoded, checked, given its identity and version, what is personal in
+//! it masked, and its text understood: microseconds, no model, no network. Duplicates and
+//! stale records produce nothing but a count; a fault produces a dead letter.
 //!
 //! Invariants:
 //! - Records of one id reach one worker in log order, since the topics are keyed
 //!   by content id and a worker owns whole partitions.
 //! - A record carries in `previous` exactly what the version before it contributed.
+//! - Nothing leaves unmasked, dead letters included: this is the only stage that reads
+//!   what producers wrote. Identity and content hash are of the event as it came.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,9 +23,10 @@ use timely::dataflow::operators::generic::Operator;
 
 use crate::Epoch;
 use crate::check::{self, Limits};
-use crate::event::{Change, Content, ContentEvent, Enriched, Version};
-use crate::faults::{Fault, Reason, cloud_event, dead_letter};
+use crate::event::{Change, Content, ContentEvent, Enriched, Media, Party, Version};
+use crate::faults::{Fault, Reason, cloud_event, dead_letter_redacted};
 use crate::identity::{Entry, Verdict, content_hash, decide};
+use crate::pii::{self, Counts, Redactor};
 use crate::record::{Record, Stored, topic};
 use crate::text::{self, topics::Topics};
 use crate::time::Millis;
@@ -43,6 +47,8 @@ pub struct Outcomes {
     pub duplicate: u64,
     pub stale: u64,
     pub already_deleted: u64,
+    /// Personal values masked.
+    pub redacted: Counts,
 }
 
 /// Whether an item, by its content id, is included in something.
@@ -59,6 +65,10 @@ pub struct Settings {
     pub topics: Arc<Topics>,
     /// Whether an item's sentiment is analysed, by content id.
     pub sentiment: Arc<Includes>,
+    /// What masks personal values; dead letters always are where it is not off.
+    pub redactor: Arc<Redactor>,
+    /// Whether an item's personal values are masked, by content id.
+    pub redaction: Arc<Includes>,
     /// The partition that a key belongs to, for the topic's partition count.
     pub partition_of: Arc<PartitionOf>,
     /// Called with every counted batch, and with the reason of every fault.
@@ -108,7 +118,8 @@ impl<I: Identities> State<I> {
         });
         result.unwrap_or_else(|fault| {
             self.faults.push(fault.reason);
-            Some(dead_letter("enrich", stored, &fault))
+            let redacted = &mut self.outcomes.redacted;
+            Some(dead_letter_redacted("enrich", stored, &fault, &self.settings.redactor, redacted))
         })
     }
 
@@ -177,28 +188,45 @@ impl<I: Identities> State<I> {
         Ok(())
     }
 
-    fn understand(&self, id: &str, event: ContentEvent) -> Content {
-        let analysis = text::analyse(
+    fn understand(&mut self, id: &str, event: ContentEvent) -> Content {
+        let off = Redactor::off();
+        let redacts = !self.settings.redactor.is_off() && (self.settings.redaction)(id);
+        let redactor = if redacts { self.settings.redactor.as_ref() } else { &off };
+        let counts = &mut self.outcomes.redacted;
+        let mut analysis = text::analyse_redacted(
             event.title.as_deref(),
             event.text.as_deref(),
             event.lang.as_deref(),
             &self.settings.topics,
             (self.settings.sentiment)(id),
+            |text| redactor.mask(text, counts).into_owned(),
         );
+        if redacts {
+            analysis.analyzers.insert("redaction".to_string(), pii::VERSION.to_string());
+        }
+        let mut party =
+            |party: Option<Party>| party.map(|p| redacted_party(redactor, &event.platform, p, counts));
+        let (author, channel) = (party(event.author), party(event.channel));
+        let mut address = |url: String| match redactor.mask_url(&url, counts) {
+            Cow::Borrowed(_) => url,
+            Cow::Owned(masked) => masked,
+        };
+        let url = event.url.map(&mut address);
+        let media = event.media.into_iter().map(|m| Media { url: address(m.url), ..m }).collect();
         Content {
             platform: event.platform,
             native_id: event.native_id,
             kind: event.kind.expect("checked: only a deletion has no kind"),
             published_at: event.published_at.expect("checked: only a deletion has no time"),
-            author: event.author,
-            channel: event.channel,
+            author,
+            channel,
             thread_id: event.thread_id,
             title: analysis.title,
             text: analysis.text,
             lang: analysis.lang,
-            url: event.url,
+            url,
             engagement: event.engagement.unwrap_or_default(),
-            media: event.media,
+            media,
             reply_to: event.reply_to,
             sentiment: analysis.sentiment,
             topics: analysis.topics,
@@ -229,6 +257,14 @@ impl<I: Identities> State<I> {
         (self.settings.observe)(&outcomes, &self.faults);
         self.faults.clear();
         outcomes
+    }
+}
+
+/// An id and a name that may be an email address, as those of feeds often are.
+fn redacted_party(redactor: &Redactor, platform: &str, party: Party, counts: &mut Counts) -> Party {
+    Party {
+        id: redactor.mask_id(platform, &party.id, counts).into_owned(),
+        name: party.name.map(|name| redactor.mask_name(platform, &name, counts).into_owned()),
     }
 }
 

@@ -159,7 +159,8 @@ pub struct Enriched {
     pub content: Option<Content>,
 }
 
-/// The content of one version: text is plain text.
+/// The content of one version: text is plain text, and personal values in title, text,
+/// names and addresses are masks such as `[email:3f9a1c2b7d]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Content {
     pub platform: String,

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pii::{Counts, Redactor};
 use crate::record::{Headers, Record, Stored, topic};
 use crate::time::Millis;
 
@@ -84,9 +85,10 @@ pub struct DeadLetter {
     pub partition: u32,
     pub offset: u64,
     pub ingested_at: Millis,
-    /// The key's bytes as text; what is not UTF-8 is replaced.
+    /// The key's bytes as text; what is not UTF-8 is replaced, personal values are masked.
     pub key: String,
-    /// The value's bytes as text, or the first of them where `truncated`.
+    /// The value's bytes as text, or the first of them where `truncated`; personal values
+    /// are masked.
     pub value: Option<String>,
     pub truncated: bool,
 }
@@ -94,21 +96,36 @@ pub struct DeadLetter {
 /// Bytes of a refused value that its dead letter keeps.
 pub const DEAD_LETTER_VALUE_BYTES_MAX: usize = 64 * 1024;
 
-/// The dead letter for `stored`, keyed by where it came from.
+/// The dead letter for `stored`, keyed by where it came from. For stages that read what
+/// ENRICH has made: it holds no personal value that is not masked.
 pub fn dead_letter(stage: &str, stored: &Stored, fault: &Fault) -> Record {
-    let value = stored.value.as_deref().unwrap_or_default();
-    let kept = &value[..value.len().min(DEAD_LETTER_VALUE_BYTES_MAX)];
+    dead_letter_redacted(stage, stored, fault, &Redactor::off(), &mut Counts::default())
+}
+
+/// As [`dead_letter`], for a stage that reads what producers wrote: personal values are
+/// masked in the value, the detail and the key.
+pub fn dead_letter_redacted(
+    stage: &str,
+    stored: &Stored,
+    fault: &Fault,
+    redactor: &Redactor,
+    counts: &mut Counts,
+) -> Record {
+    // Masked whole and cut then: a cut value is no value that is recognised.
+    let value = stored.value.as_ref().map(|value| redactor.mask_record(value, counts));
+    let cut = value.as_deref().map(|value| &value[..value.floor_char_boundary(DEAD_LETTER_VALUE_BYTES_MAX)]);
+    let key = redactor.mask(&String::from_utf8_lossy(&stored.key), counts).into_owned();
     let letter = DeadLetter {
         stage: stage.to_string(),
         reason: fault.reason,
-        detail: fault.detail.clone(),
+        detail: redactor.mask(&fault.detail, counts).into_owned(),
         topic: stored.topic.to_string(),
         partition: stored.partition,
         offset: stored.offset,
         ingested_at: Millis(stored.timestamp_ms),
-        key: String::from_utf8_lossy(&stored.key).into_owned(),
-        value: stored.value.as_ref().map(|_| String::from_utf8_lossy(kept).into_owned()),
-        truncated: kept.len() < value.len(),
+        key,
+        value: cut.map(str::to_string),
+        truncated: cut.map(str::len) < value.as_ref().map(String::len),
     };
     Record {
         topic: topic::DEAD_LETTERS.into(),

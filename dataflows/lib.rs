@@ -14,6 +14,7 @@ pub mod event;
 pub mod faults;
 pub mod check;
 pub mod identity;
+pub mod pii;
 pub mod text;
 pub mod enrich;
 pub mod volume;

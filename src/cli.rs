@@ -213,9 +213,11 @@ fn sources(config: &Config, command: SourcesCommand) -> Result<ExitCode, Failure
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
-    let mut out = io::stdout();
+    // What a check shows of items has not been through the pipeline.
+    let mut out = crate::pii::MaskedLines::new(io::stdout(), &crate::pii::of_preview(config)?);
     let run = crate::poll::command::run(command, &config.poll, &sources, &config.data_dir, &mut out);
     let good = runtime.block_on(run).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    out.finish().map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))?;
     Ok(if good { Exit::Ok } else { Exit::Negative }.into())
 }
 

@@ -52,6 +52,8 @@ pub struct Config {
     pub url: Option<Address>,
     #[serde(deserialize_with = "optional")]
     pub api_token: Option<Secret>,
+    #[serde(deserialize_with = "optional")]
+    pub redaction_key: Option<Secret>,
     pub features: Features,
     pub discord_access: DiscordAccess,
     pub qdrant: Qdrant,
@@ -63,6 +65,7 @@ pub struct Config {
     pub worker: crate::worker::Settings,
     pub volume: crate::worker::VolumeSettings,
     pub ingest: crate::ingest::Settings,
+    pub pii: crate::pii::Settings,
     pub models: crate::memory::models::Settings,
     pub embed: crate::memory::embed::Settings,
     pub memory: crate::memory::Settings,
@@ -88,6 +91,7 @@ impl std::fmt::Debug for Config {
 #[serde(deny_unknown_fields)]
 pub struct Features {
     pub sentiment_analysis: Rollout,
+    pub pii_detection: Rollout,
     pub discord_publishing: Rollout,
 }
 

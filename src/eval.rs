@@ -1,6 +1,7 @@
 //! `tidings eval`: our figures beside the published ones.
 
 pub mod measures;
+pub mod pii;
 pub mod sentiment;
 
 use std::io::Write;
@@ -11,6 +12,8 @@ use std::path::Path;
 pub enum Command {
     /// Sentiment on VADER's four human-rated sets of texts
     Sentiment(sentiment::Args),
+    /// Personal values found in a corpus of them and of what only looks like them
+    Pii(pii::Args),
 }
 
 /// Writes the figures to `out`; whether they are what they should be. `cache` is the folder
@@ -18,5 +21,6 @@ pub enum Command {
 pub fn run(command: &Command, cache: Option<&Path>, out: &mut dyn Write) -> anyhow::Result<bool> {
     match command {
         Command::Sentiment(args) => sentiment::run(args, cache, out),
+        Command::Pii(args) => pii::run(args, out),
     }
 }

@@ -4,6 +4,7 @@ pub mod config;
 pub mod poll;
 pub mod log;
 pub mod ingest;
+pub mod pii;
 pub mod worker;
 pub mod volume;
 pub mod dead_letters;

@@ -196,6 +196,9 @@ fn pipeline(
         Failure::new(Exit::Usage, text.join("\n"))
     })?;
     let sentiment = config.features.sentiment_analysis;
+    let detection = config.features.pii_detection;
+    let redactor = crate::pii::of_folder(config, &node.folder)?;
+    crate::ops::logging::mask_with(&redactor);
     let condition = node.health.condition("results");
     let watchdogs: Mutex<Vec<Option<Watchdog>>> = Mutex::new(Vec::new());
     let health = Arc::clone(&node.health);
@@ -206,6 +209,8 @@ fn pipeline(
         volume,
         topics: Arc::new(topics),
         sentiment: Arc::new(move |id| sentiment.includes(id)),
+        redactor: Arc::new(redactor),
+        redaction: Arc::new(move |id| detection.includes(id)),
         index,
         // A worker is watched from its first round on; hydration takes what it takes.
         alive: Arc::new(move |worker| {

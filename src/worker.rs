@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use dataflows::Epoch;
 use dataflows::check;
+use dataflows::pii::Redactor;
 use dataflows::record::Positions;
 use dataflows::text::topics::Topics;
 use dataflows::time::DAY_MS;
@@ -111,6 +112,9 @@ pub struct Pipeline {
     pub volume: volume::Settings,
     pub topics: Arc<Topics>,
     pub sentiment: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    pub redactor: Arc<Redactor>,
+    /// Whether an item's personal values are masked, by content id.
+    pub redaction: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     pub index: Index,
     /// Called when a worker comes round, with its index.
     pub alive: Arc<dyn Fn(usize) + Send + Sync>,

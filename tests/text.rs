@@ -1,5 +1,11 @@
-//! Our sentiment against the reference implementation itself, on every text of its four
-//! ground-truth sets and on thousands of made-up ones.
+//! What is understood of a text: our sentiment against the reference implementation itself,
+//! on every text of its four ground-truth sets and on thousands of made-up ones; and what is
+//! masked, by figures and through the real program.
+
+#[path = "text/pii.rs"]
+mod pii;
+#[path = "text/redaction.rs"]
+mod redaction;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -18,6 +18,12 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     if config.api_token.as_ref().is_some_and(|token| !is_sendable(token)) {
         wrong("api_token", format!("needs {TOKEN_CHARS_MIN} or more printable characters and no spaces"));
     }
+    if let Err(message) = config.pii.kinds() {
+        wrong("pii.types", message);
+    }
+    if config.redaction_key.as_ref().is_some_and(|key| key.expose().chars().count() < KEY_CHARS_MIN) {
+        wrong("redaction_key", format!("needs {KEY_CHARS_MIN} or more characters"));
+    }
     let discord = &config.discord_access;
     for (knob, webhook) in
         [("webhook_url", &discord.webhook_url), ("private_webhook", &discord.private_webhook)]
@@ -44,8 +50,9 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     mistakes
 }
 
-/// Shorter tokens can be guessed.
+/// Shorter tokens can be guessed, shorter keys tried out.
 const TOKEN_CHARS_MIN: usize = 16;
+const KEY_CHARS_MIN: usize = 16;
 
 /// Whether a token can stand in an Authorization header.
 fn is_sendable(token: &Secret) -> bool {

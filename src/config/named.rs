@@ -41,9 +41,15 @@ pub const NAMED: &[Named] = &[
     address("TIDINGS_LISTEN", "listen", "Where HTTP listens. Anything but loopback needs TIDINGS_API_TOKEN."),
     address("TIDINGS_URL", "url", "A running Tidings that commands talk to, instead of the data folder's."),
     secret("TIDINGS_API_TOKEN", "api_token", "Bearer token of the HTTP interface."),
+    secret(
+        "TIDINGS_REDACTION_KEY",
+        "redaction_key",
+        "Key of the masks of personal values. Unset: made once and kept in the data folder.",
+    ),
     knob("LOG_LEVEL", "logging.level"),
     knob("RUST_LOG", "logging.filter"),
     knob("ENABLE_SENTIMENT_ANALYSIS", "features.sentiment_analysis"),
+    knob("ENABLE_PII_DETECTION", "features.pii_detection"),
     knob("ENABLE_DISCORD_PUBLISHING", "features.discord_publishing"),
     address(
         "KAFKA_BOOTSTRAP_SERVERS",
@@ -81,16 +87,11 @@ pub const NAMED: &[Named] = &[
 
 /// Flags and variables of the original runbook that have no effect here, by why.
 pub const RECOGNISED: &[(&str, &[&str])] = &[
-    (
-        "nothing is redacted yet, so there is nothing to key; keep it for a later version",
-        &["TIDINGS_REDACTION_KEY", "TIDINGS_REDACTION_KEY_FILE"],
-    ),
+    ("what is detected is always masked: ENABLE_PII_DETECTION is both", &["ENABLE_PII_REDACTION"]),
     (
         "this version has no producer or consumer for it yet",
         &[
             "ENABLE_YOUTUBE_INTEGRATION",
-            "ENABLE_PII_DETECTION",
-            "ENABLE_PII_REDACTION",
             "ENABLE_TIKTOK_INTEGRATION",
             "ENABLE_INGEST_YOUTUBE",
             "ENABLE_INGEST_TWITCH",

@@ -6,11 +6,13 @@
 //! - `address` exists only while the holder serves HTTP; the holder removes what a
 //!   killed predecessor left before anyone could be misled by it.
 //! - `token` is readable by the folder's owner only and new with each holder.
+//! - `redaction-key` is readable by the folder's owner only, made once, and never replaced:
+//!   with another one, masks of equal values would not join any more.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -20,6 +22,7 @@ use crate::config::Secret;
 const LOCK: &str = "lock";
 const ADDRESS: &str = "address";
 const TOKEN: &str = "token";
+const REDACTION_KEY: &str = "redaction-key";
 
 /// The folder as it was found.
 #[derive(Debug)]
@@ -64,8 +67,7 @@ impl DataDir {
         remove_if_there(&path.join(ADDRESS))?;
         lock.set_len(0)?;
         write!(lock, "{}", std::process::id())?;
-        let token =
-            Secret::new(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()));
+        let token = random();
         replace(path, TOKEN, token.expose())?;
         Ok(Opened::Held(Self { path: path.to_path_buf(), token, _lock: lock }))
     }
@@ -77,6 +79,28 @@ impl DataDir {
     /// The token that opens our HTTP interface to other commands of the owner.
     pub fn token(&self) -> &Secret {
         &self.token
+    }
+
+    /// The key of the masks of personal values, made if there is none yet.
+    pub fn redaction_key(&self) -> io::Result<Secret> {
+        let path = self.path.join(REDACTION_KEY);
+        match fs::read_to_string(&path) {
+            Ok(key) if key.trim().is_empty() => {
+                let what = format!("{} is empty; restore it, or remove it for a new key", path.display());
+                Err(io::Error::new(io::ErrorKind::InvalidData, what))
+            }
+            Ok(key) => {
+                // Copied or restored with the permissions of somebody's umask.
+                fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+                Ok(Secret::new(key.trim()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = random();
+                replace(&self.path, REDACTION_KEY, key.expose())?;
+                Ok(key)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Says where we serve HTTP.
@@ -126,8 +150,15 @@ fn private() -> OpenOptions {
 fn replace(folder: &Path, name: &str, content: &str) -> io::Result<()> {
     let new = folder.join(format!("{name}.new"));
     remove_if_there(&new)?;
-    private().create_new(true).open(&new)?.write_all(content.as_bytes())?;
+    let mut file = private().create_new(true).open(&new)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
     fs::rename(new, folder.join(name))
+}
+
+/// 244 random bits as text.
+fn random() -> Secret {
+    Secret::new(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -139,8 +170,6 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn held(path: &Path) -> DataDir {
@@ -166,6 +195,24 @@ mod tests {
         let first = folder.token().clone();
         drop(folder);
         assert_ne!(held(&path).token(), &first, "each holder has a new token");
+    }
+
+    #[test]
+    fn the_redaction_key_is_made_once_and_kept_private() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let path = temporary.path().join(REDACTION_KEY);
+        let mode = || fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+        let folder = held(temporary.path());
+        let key = folder.redaction_key().expect("made");
+        assert!(key.expose().len() >= 32, "long enough not to be guessed");
+        assert_eq!(mode(), 0o600);
+        drop(folder);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("can be set");
+        let folder = held(temporary.path());
+        assert_eq!(folder.redaction_key().expect("read"), key, "the next holder has the same key");
+        assert_eq!(mode(), 0o600, "what was opened to others is closed again");
+        fs::write(&path, "\n").expect("writes");
+        assert!(folder.redaction_key().is_err(), "a lost key is not replaced silently");
     }
 
     #[test]

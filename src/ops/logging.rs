@@ -2,6 +2,9 @@
 //!
 //! The filter is `RUST_LOG` where it is set, else the level for our own code and
 //! warnings of everything else. Standard output belongs to data.
+//!
+//! No line is written for its content, but an error of others, or a panic, may quote
+//! some: once [`mask_with`] was called, personal values in lines are masked.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -14,8 +17,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
+mod masked;
 mod rotating;
 
+pub use masked::mask_with;
+
+use masked::Masked;
 use rotating::RotatingFile;
 
 /// Table `[logging]`.
@@ -129,7 +136,7 @@ fn layer<W>(format: Format, color: bool, writer: W) -> BoxedLayer
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(color);
+    let layer = tracing_subscriber::fmt::layer().with_writer(Masked(writer)).with_ansi(color);
     match format {
         Format::Text => layer.boxed(),
         Format::Json => layer.json().flatten_event(true).boxed(),

@@ -136,6 +136,8 @@ fn settings(context: &Context) -> enrich::Settings {
         limits: context.pipeline.limits,
         topics: Arc::clone(&context.pipeline.topics),
         sentiment: Arc::clone(&context.pipeline.sentiment),
+        redactor: Arc::clone(&context.pipeline.redactor),
+        redaction: Arc::clone(&context.pipeline.redaction),
         partition_of: Arc::new(move |key| partition::of_key(key, partitions)),
         observe: Arc::new(observe),
     }
@@ -153,6 +155,9 @@ fn observe(outcomes: &Outcomes, faults: &[Reason]) {
     ];
     for (outcome, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
         metrics::STAGE_RECORDS.with_label_values(&[ENRICH, outcome]).inc_by(n);
+    }
+    for (kind, n) in outcomes.redacted.iter() {
+        metrics::REDACTIONS.with_label_values(&[kind.name()]).inc_by(u64::from(n));
     }
     for reason in faults {
         metrics::DEAD_LETTERS.with_label_values(&[ENRICH, reason.name()]).inc();

@@ -16,6 +16,9 @@ pub static STAGE_RECORDS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub static DEAD_LETTERS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter_vec("tidings_dead_letters_total", "Records refused, by stage and reason.", &["stage", "reason"])
 });
+pub static REDACTIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter_vec("tidings_pii_redactions_total", "Personal values masked, by type.", &["type"])
+});
 pub static INPUT_RECORDS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter_vec("tidings_stage_input_records_total", "Records fed into a stage's dataflow.", &["stage"])
 });
