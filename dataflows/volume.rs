@@ -105,21 +105,25 @@ fn author_parts<'scope>(
     distinct: StreamVec<'scope, Epoch, AuthorChange>,
     settings: Settings,
 ) -> StreamVec<'scope, Epoch, Routed> {
-    distinct.unary::<CapacityContainerBuilder<Vec<Routed>>, _, _, _>(Pipeline, "AuthorParts", move |_cap, _info| {
-        move |input, output| {
-            input.for_each(|cap, data| {
-                let mut session = output.session(&cap);
-                // They come sorted by cell, since that is how the arrangement is.
-                for run in data.chunk_by(|((a, _), at, _), ((b, _), bt, _)| (a, at) == (b, bt)) {
-                    let ((key, _), epoch, _) = run[0];
-                    let change: i64 = run.iter().map(|(_, _, change)| *change as i64).sum();
-                    for key in [Some(key), sum_of(key, &settings)].into_iter().flatten() {
-                        session.give((key.hashed(), epoch, Part::Authors { key, change }));
+    distinct.unary::<CapacityContainerBuilder<Vec<Routed>>, _, _, _>(
+        Pipeline,
+        "AuthorParts",
+        move |_cap, _info| {
+            move |input, output| {
+                input.for_each(|cap, data| {
+                    let mut session = output.session(&cap);
+                    // They come sorted by cell, since that is how the arrangement is.
+                    for run in data.chunk_by(|((a, _), at, _), ((b, _), bt, _)| (a, at) == (b, bt)) {
+                        let ((key, _), epoch, _) = run[0];
+                        let change: i64 = run.iter().map(|(_, _, change)| *change as i64).sum();
+                        for key in [Some(key), sum_of(key, &settings)].into_iter().flatten() {
+                            session.give((key.hashed(), epoch, Part::Authors { key, change }));
+                        }
                     }
-                }
-            });
-        }
-    })
+                });
+            }
+        },
+    )
 }
 
 /// The cell whose authors are the sum of this one's and its neighbours'.

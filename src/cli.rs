@@ -167,7 +167,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo(&valid(loaded)?.config, &args),
         Command::Ingest { file } => ingest(&valid(loaded)?.config, &file),
         Command::Topics(command) => topics::run(&valid(loaded)?.config, command),
-        Command::Sources(command) => sources(&valid(loaded)?.config, command),
+        Command::Sources(command) => sources(&valid(loaded)?, command),
         Command::Digest(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Outbox(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Discord(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
@@ -208,13 +208,21 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-fn sources(config: &Config, command: SourcesCommand) -> Result<ExitCode, Failure> {
-    let sources = crate::poll::source::of_tables(&config.source)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+fn sources(loaded: &Loaded, command: SourcesCommand) -> Result<ExitCode, Failure> {
+    use crate::poll::{command, overlay::OverlayFile, source};
+    let config = &loaded.config;
+    let sources =
+        source::of_tables(&config.source).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     let mut out = io::stdout();
-    let run = crate::poll::command::run(command, &config.poll, &sources, &config.data_dir, &mut out);
+    let place = command::Place {
+        settings: &config.poll,
+        sources: &sources,
+        folder: &config.data_dir,
+        overlay: OverlayFile(loaded.list_path("sources.toml")),
+    };
+    let run = command::run(command, &place, &mut out);
     let good = runtime.block_on(run).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     Ok(if good { Exit::Ok } else { Exit::Negative }.into())
 }

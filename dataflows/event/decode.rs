@@ -137,8 +137,8 @@ mod tests {
         assert_eq!((&event.platform, &event.text), (&derived.platform, &derived.text));
         assert_eq!(event.other.get("mood"), derived.other.get("mood"));
         assert_eq!(event.other.len(), 1);
-        let again: ContentEvent =
-            serde_json::from_str(&serde_json::to_string(&event).expect("plain data")).expect("reads what it wrote");
+        let again: ContentEvent = serde_json::from_str(&serde_json::to_string(&event).expect("plain data"))
+            .expect("reads what it wrote");
         assert_eq!(again, event);
         for (wrong, said) in [
             (r#"{"platform":"x","platform":"y"}"#, "duplicate field `platform`"),

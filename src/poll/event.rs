@@ -7,7 +7,7 @@
 //! `media` are the enclosures that are audio or video. There is no revision:
 //! feeds have none.
 
-use dataflows::event::{Change, ContentEvent, Kind, Media, Party};
+use dataflows::event::{self, Change, ContentEvent, Media, Party};
 use dataflows::faults::cloud_event;
 use dataflows::record::{Record, topic};
 use dataflows::time::Millis;
@@ -16,7 +16,8 @@ use url::Url;
 
 use super::feed::Feed;
 use super::identity::{self, Aliases, Hash};
-use super::source::Source;
+use super::source::{Kind, Source};
+use super::youtube;
 
 /// An event that lacks what only history knows: its id, its change, and when the
 /// item was first seen.
@@ -29,12 +30,19 @@ pub struct Draft {
 }
 
 /// The entries of a feed, in its order.
-pub fn drafts(source: &Source, feed: Feed) -> Vec<Draft> {
+pub fn drafts(source: &Source, feed: Feed, step_ratio: f64) -> Vec<Draft> {
     let channel =
         Party { id: source.url.to_string(), name: Some(feed.title.unwrap_or_else(|| source.name.clone())) };
     let author = feed.author.as_ref().and_then(party);
     let lang = feed.lang.as_deref();
-    feed.entries.iter().map(|entry| draft(source, &channel, author.as_ref(), lang, entry)).collect()
+    let drafts = feed.entries.iter().filter_map(|entry| {
+        let draft = draft(source, &channel, author.as_ref(), lang, entry);
+        match source.kind {
+            Kind::Youtube => youtube::of_feed(draft, entry, step_ratio),
+            _ => Some(draft),
+        }
+    });
+    drafts.collect()
 }
 
 fn draft(
@@ -117,7 +125,7 @@ fn text(entry: &model::Entry) -> Option<String> {
     Some(if mime.starts_with("text/plain") { escape(body) } else { body.to_string() })
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -155,7 +163,7 @@ fn is_played(mime: &str) -> bool {
     mime.starts_with("audio/") || mime.starts_with("video/")
 }
 
-fn guess(url: &str) -> Option<String> {
+pub(super) fn guess(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next()?;
     let mime = match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
         "mp3" => "audio/mpeg",
@@ -169,14 +177,37 @@ fn guess(url: &str) -> Option<String> {
     Some(mime.to_string())
 }
 
-fn kind(media: &[Media]) -> Kind {
+fn kind(media: &[Media]) -> event::Kind {
     let is = |what: &str| media.iter().any(|m| m.mime.as_deref().is_some_and(|mime| mime.starts_with(what)));
     if is("video/") {
-        Kind::Video
+        event::Kind::Video
     } else if is("audio/") {
-        Kind::Audio
+        event::Kind::Audio
     } else {
-        Kind::Article
+        event::Kind::Article
+    }
+}
+
+/// The event that an item is gone.
+pub(super) fn deleted(platform: &str, native_id: &str, revision: Option<u64>) -> ContentEvent {
+    ContentEvent {
+        platform: platform.into(),
+        native_id: native_id.into(),
+        change: Change::Deleted,
+        kind: None,
+        revision,
+        published_at: None,
+        author: None,
+        channel: None,
+        thread_id: None,
+        title: None,
+        text: None,
+        lang: None,
+        url: None,
+        engagement: None,
+        media: Vec::new(),
+        reply_to: None,
+        other: Default::default(),
     }
 }
 
@@ -185,7 +216,8 @@ fn kind(media: &[Media]) -> Kind {
 pub fn record(event: &ContentEvent, source: &Source, content: Hash, fetched_ms: i64) -> Record {
     let id = event.content_id();
     let mut headers = cloud_event("content.event.v1", &format!("poll/{}", source.key), fetched_ms);
-    headers.push(("ce_id".into(), format!("{id}#{}", content.hex()).into_bytes()));
+    let version = if event.change == Change::Deleted { "deleted".to_string() } else { content.hex() };
+    headers.push(("ce_id".into(), format!("{id}#{version}").into_bytes()));
     headers.push(("fetched_at".into(), Millis(fetched_ms).to_string().into_bytes()));
     Record {
         topic: topic::EVENTS.into(),

@@ -68,7 +68,7 @@ pub fn read(body: &[u8], content_type: Option<&str>, base: &str) -> Result<Feed,
         }
     }
     if text.starts_with('{') {
-        return Err(NotAFeed::Other(format!("JSON that is no feed ({reason})")));
+        return salvage_json(text, base, &reason);
     }
     salvage(text, base, reason)
 }
@@ -116,6 +116,36 @@ fn salvage(text: &str, base: &str, reason: String) -> Result<Feed, NotAFeed> {
         .map_or_else(Feed::default, |feed| finish(feed, 0, text));
     feed.entries = entries;
     feed.skipped = skipped;
+    Ok(feed)
+}
+
+const HEAD_KEYS_MAX: usize = 20;
+const HEAD_VALUE_BYTES_MAX: usize = 500;
+
+/// Item by item, of a JSON Feed.
+fn salvage_json(text: &str, base: &str, reason: &str) -> Result<Feed, NotAFeed> {
+    let no_feed = || NotAFeed::Other(format!("JSON that is no feed ({reason})"));
+    let mut head: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(text).map_err(|_| no_feed())?;
+    let Some(serde_json::Value::Array(items)) = head.remove("items") else { return Err(no_feed()) };
+    // It is repeated for every item: only what is small.
+    head.retain(|_, value| value.to_string().len() <= HEAD_VALUE_BYTES_MAX);
+    let head: serde_json::Map<_, _> = head.into_iter().take(HEAD_KEYS_MAX).collect();
+    let alone = |items: Vec<serde_json::Value>| {
+        let mut document = head.clone();
+        document.insert("items".into(), items.into());
+        parser_for(base).parse(serde_json::Value::from(document).to_string().as_bytes())
+    };
+    let mut feed = finish(alone(Vec::new()).map_err(|_| no_feed())?, 0, text);
+    for item in items {
+        match alone(vec![item]) {
+            Ok(parsed) => feed.entries.extend(parsed.entries),
+            Err(_) => feed.skipped += 1,
+        }
+    }
+    if feed.entries.is_empty() && feed.skipped > 0 {
+        return Err(NotAFeed::Broken { entries: feed.skipped, reason: reason.to_string() });
+    }
     Ok(feed)
 }
 
