@@ -152,6 +152,8 @@ struct Slot {
     source: Arc<Source>,
     state: State,
     due_ms: i64,
+    /// Place in the list: of what is due at once the first goes first.
+    rank: usize,
     /// The visit under way: the host it asks, and how to break it off.
     visit: Option<(String, watch::Sender<bool>)>,
     /// What comes in the place of the source once the visit has ended; `Some(None)`:
@@ -164,7 +166,7 @@ impl Slot {
         let due_ms = state.next_due_ms.unwrap_or(start_ms).max(start_ms);
         state.next_due_ms = Some(due_ms);
         status::publish(&source, &state, settings);
-        Self { source: Arc::new(source), state, due_ms, visit: None, next: None }
+        Self { source: Arc::new(source), state, due_ms, rank: 0, visit: None, next: None }
     }
 }
 
@@ -213,12 +215,13 @@ impl Poller {
         gone.iter().for_each(|key| self.change(key, None));
         let mut states = shared.store.states()?;
         let spread_ms = shared.settings.start_spread_s as f64 * 1_000.0;
-        for source in sources {
-            match self.slots.get(&source.key) {
+        for (rank, source) in sources.into_iter().enumerate() {
+            let key = source.key.clone();
+            match self.slots.get(&key) {
                 Some(slot) if *slot.source == source && slot.next.is_none() => {}
-                Some(_) => self.change(&source.key.clone(), Some(Arc::new(source))),
+                Some(_) => self.change(&key, Some(Arc::new(source))),
                 None => {
-                    let state = states.remove(&source.key).unwrap_or_default();
+                    let state = states.remove(&key).unwrap_or_default();
                     let chance = schedule::chance(shared.seed, &source.key, 0);
                     let start_ms = now_ms + (spread_ms * chance) as i64;
                     self.slots
@@ -237,7 +240,7 @@ impl Poller {
             slot.next = Some(next);
             return;
         }
-        status::withdraw(&slot.source);
+        status::forget(&slot.source);
         match next {
             Some(source) => {
                 slot.source = source;
@@ -256,10 +259,11 @@ impl Poller {
         self.quiet_hosts.retain(|_, until_ms| *until_ms > now_ms);
         let mut polls = self.polls_under_way();
         let resting = self.slots.iter().filter(|(_, slot)| slot.visit.is_none());
-        let mut due: Vec<(i64, String)> = resting.map(|(key, slot)| (slot.due_ms, key.clone())).collect();
+        let mut due: Vec<(i64, usize, String)> =
+            resting.map(|(key, slot)| (slot.due_ms, slot.rank, key.clone())).collect();
         due.sort_unstable();
         let mut next_ms: Option<i64> = None;
-        for (_, key) in due {
+        for (_, _, key) in due {
             let full = polls >= self.shared.settings.in_flight_max;
             let Some(slot) = self.slots.get_mut(&key) else { continue };
             let stream = slot.source.kind.is_stream();

@@ -142,7 +142,7 @@ async fn add(
         writeln!(out, "  (it shows nothing now)")?;
     }
     if dry_run {
-        writeln!(out, "\n[[source]]\n{}", toml::Value::Table(found.table))?;
+        writeln!(out, "\n[[source]]\n{}", found.table)?;
         return Ok(true);
     }
     match overlay.add(&found.table) {

@@ -91,10 +91,7 @@ impl Search<'_> {
         let host = url.host_str().unwrap_or_default().trim_start_matches("www.");
         let segments: Vec<&str> =
             url.path_segments().into_iter().flatten().filter(|s| !s.is_empty()).collect();
-        let youtube = Url::parse(&self.settings.endpoints.youtube).ok();
-        let is_youtube = host == "youtube.com"
-            || host == "m.youtube.com"
-            || youtube.is_some_and(|y| y.authority() == url.authority());
+        let is_youtube = host == "youtube.com" || host == "m.youtube.com";
         match segments.as_slice() {
             ["channel", id, ..] if is_youtube && id.starts_with("UC") => {
                 return self.youtube("channel", id).await;

@@ -35,8 +35,14 @@ pub fn drafts(source: &Source, feed: Feed, step_ratio: f64) -> Vec<Draft> {
         Party { id: source.url.to_string(), name: Some(feed.title.unwrap_or_else(|| source.name.clone())) };
     let author = feed.author.as_ref().and_then(party);
     let lang = feed.lang.as_deref();
-    let drafts = feed.entries.iter().filter_map(|entry| {
-        let draft = draft(source, &channel, author.as_ref(), lang, entry);
+    // Of a feed that was read in one piece there is one length for each entry.
+    let lengths = if feed.lengths_ms.len() == feed.entries.len() { &feed.lengths_ms[..] } else { &[] };
+    let drafts = feed.entries.iter().enumerate().filter_map(|(at, entry)| {
+        let mut draft = draft(source, &channel, author.as_ref(), lang, entry);
+        // It belongs to the one enclosure of an episode, and says so beside it.
+        if let [Media { duration_ms: duration @ None, .. }] = &mut draft.event.media[..] {
+            *duration = lengths.get(at).copied().flatten();
+        }
         match source.kind {
             Kind::Youtube => youtube::of_feed(draft, entry, step_ratio),
             _ => Some(draft),
@@ -103,7 +109,11 @@ fn draft(
 /// The page of the entry; a guid that is a URL serves where there is no link.
 fn link(entry: &model::Entry) -> Option<String> {
     let page = |rel: Option<&str>| matches!(rel, None | Some("alternate"));
-    let own = entry.links.iter().filter(|l| l.target.is_none()).find(|l| page(l.rel.as_deref()));
+    let own = entry
+        .links
+        .iter()
+        .filter(|l| l.target.is_none() && !is_attachment(l))
+        .find(|l| page(l.rel.as_deref()));
     let found = own.map_or(entry.id.trim(), |l| l.href.trim());
     Url::parse(found).ok().filter(|u| matches!(u.scheme(), "http" | "https")).map(String::from)
 }
@@ -147,7 +157,7 @@ fn media(entry: &model::Entry) -> Vec<Media> {
     let linked = entry
         .links
         .iter()
-        .filter(|l| l.rel.as_deref() == Some("enclosure"))
+        .filter(|l| l.rel.as_deref() == Some("enclosure") || is_attachment(l))
         .map(|l| (l.href.clone(), l.media_type.clone(), None));
     let mut found: Vec<Media> = Vec::new();
     for (url, mime, duration_ms) in attached.chain(linked) {
@@ -157,6 +167,11 @@ fn media(entry: &model::Entry) -> Vec<Media> {
         }
     }
     found
+}
+
+/// An attachment of a JSON Feed, which is a link without a role.
+fn is_attachment(link: &model::Link) -> bool {
+    link.rel.is_none() && link.media_type.as_deref().is_some_and(is_played)
 }
 
 fn is_played(mime: &str) -> bool {

@@ -70,7 +70,7 @@ impl OverlayFile {
         let kept: String =
             text.lines().filter(|line| !is_empty_list(line)).map(|l| format!("{l}\n")).collect();
         let kept = if kept.trim().is_empty() { String::new() } else { format!("{}\n\n", kept.trim_end()) };
-        let text = format!("{kept}[[source]]\n{}", toml::Value::Table(table));
+        let text = format!("{kept}[[source]]\n{table}");
         let after =
             self.parse(&text).map_err(|_| self.by_hand("the sources are not written as [[source]]"))?;
         let added = after.last().filter(|_| after[..after.len() - 1] == before).cloned();

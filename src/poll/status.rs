@@ -165,9 +165,13 @@ pub(super) fn publish_waiting(source: &Source, reason: &str) {
     }
 }
 
-/// The source is not followed any more: its gauges would stand still for ever.
 pub(super) fn withdraw(source: &Source) {
     STATUS.write().remove(&source.key);
+}
+
+/// The source is not followed any more: its gauges would stand still for ever.
+pub(super) fn forget(source: &Source) {
+    withdraw(source);
     for gauge in [&LAST_SUCCESS, &NEXT_DUE, &LAST_ITEM, &SILENT_AFTER, &ERRORS_IN_ROW] {
         // It may never have been set.
         let _ = gauge.remove_label_values(&[source.name.as_str()]);
