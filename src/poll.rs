@@ -224,9 +224,11 @@ impl Poller {
                     let state = states.remove(&key).unwrap_or_default();
                     let chance = schedule::chance(shared.seed, &source.key, 0);
                     let start_ms = now_ms + (spread_ms * chance) as i64;
-                    self.slots
-                        .insert(source.key.clone(), Slot::new(source, state, start_ms, &shared.settings));
+                    self.slots.insert(key.clone(), Slot::new(source, state, start_ms, &shared.settings));
                 }
+            }
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.rank = rank;
             }
         }
         Ok(())

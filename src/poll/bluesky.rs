@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
         }
         told.add(&id, time_us);
         let change = if commit.operation == "update" { Change::Updated } else { Change::Created };
-        Some(self.told(did, &id, &commit.rkey, time_us, revision, change, post))
+        Some(self.told(did, &id, &commit.rkey, time_us, revision, change, &post))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one message, used once")]
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
         time_us: u64,
         revision: u64,
         change: Change,
-        post: Post,
+        post: &Post,
     ) -> Said {
         let said_ms = i64::try_from(time_us / 1_000).unwrap_or(i64::MAX);
         // The author's own clock, where it can be believed.

@@ -19,6 +19,14 @@ use super::guard::{Blocked, Guard};
 use super::schedule::{self, Outcome};
 use super::settings::Settings;
 
+/// What a request says that it understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Feed,
+    Json,
+}
+
+const ACCEPT_JSON: &str = "application/json";
 const ACCEPT: &str = "application/atom+xml, application/rss+xml, application/feed+json;q=0.9, \
      application/xml;q=0.9, text/xml;q=0.9, */*;q=0.1";
 
@@ -147,18 +155,39 @@ impl Fetcher {
 
     /// Fetches `url`; `now_ms` turns a date in Retry-After into seconds.
     pub async fn get(&self, url: &Url, known: &Validators, now_ms: i64) -> Result<Response, FetchError> {
+        self.get_as(Wanted::Feed, url, known, now_ms).await
+    }
+
+    /// The same, of an API that answers in JSON.
+    pub async fn get_json(&self, url: &Url, now_ms: i64) -> Result<Response, FetchError> {
+        self.get_as(Wanted::Json, url, &Validators::default(), now_ms).await
+    }
+
+    async fn get_as(
+        &self,
+        wanted: Wanted,
+        url: &Url,
+        known: &Validators,
+        now_ms: i64,
+    ) -> Result<Response, FetchError> {
         let total = Duration::from_millis(self.settings.total_timeout_ms);
-        tokio::time::timeout(total, self.follow(url, known, now_ms))
+        tokio::time::timeout(total, self.follow(wanted, url, known, now_ms))
             .await
             .unwrap_or(Err(FetchError::Timeout("in all")))
     }
 
-    async fn follow(&self, start: &Url, known: &Validators, now_ms: i64) -> Result<Response, FetchError> {
+    async fn follow(
+        &self,
+        wanted: Wanted,
+        start: &Url,
+        known: &Validators,
+        now_ms: i64,
+    ) -> Result<Response, FetchError> {
         let mut url = start.clone();
         let mut moved_to = None;
         let mut permanent_so_far = true;
         for _ in 0..=self.settings.redirects_max {
-            let response = self.request(&url, known).await?;
+            let response = self.request(wanted, &url, known).await?;
             let status = response.status();
             if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return self.answer(response, url, moved_to, known, now_ms).await;
@@ -176,9 +205,15 @@ impl Fetcher {
         Err(FetchError::Redirect(format!("more than {} redirects", self.settings.redirects_max)))
     }
 
-    async fn request(&self, url: &Url, known: &Validators) -> Result<reqwest::Response, FetchError> {
+    async fn request(
+        &self,
+        wanted: Wanted,
+        url: &Url,
+        known: &Validators,
+    ) -> Result<reqwest::Response, FetchError> {
         self.guard.check(url)?;
-        let mut request = self.client.get(url.clone()).header(header::ACCEPT, ACCEPT);
+        let accept = if wanted == Wanted::Json { ACCEPT_JSON } else { ACCEPT };
+        let mut request = self.client.get(url.clone()).header(header::ACCEPT, accept);
         if known.url == url.as_str() {
             if let Some(etag) = &known.etag {
                 request = request.header(header::IF_NONE_MATCH, etag);

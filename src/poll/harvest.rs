@@ -82,7 +82,7 @@ pub async fn json<T: DeserializeOwned>(
     url: &Url,
     now_ms: i64,
 ) -> Result<(T, Option<Quota>), NoHarvest> {
-    let response = fetcher.get(url, &Validators::default(), now_ms).await?;
+    let response = fetcher.get_json(url, now_ms).await?;
     let body = response.body.unwrap_or_default();
     let value = serde_json::from_slice(&body).map_err(|error| {
         let kind = response.content_type.as_deref().unwrap_or("data").split(';').next().unwrap_or_default();

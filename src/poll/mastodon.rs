@@ -203,7 +203,7 @@ impl Asking<'_> {
                 }
             };
             *quota = page.quota.or(*quota);
-            let Some(last) = page.rows.first().map(|row| row.id.clone()) else { return None };
+            let last = page.rows.first().map(|row| row.id.clone())?;
             // A server that does not know min_id gives the newest page, or the same again.
             let gap_closed =
                 by_id(&last, oldest) != Ordering::Less || by_id(&last, &reached) != Ordering::Greater;

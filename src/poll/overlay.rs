@@ -156,10 +156,9 @@ fn without_block(text: &str, number: usize) -> Option<String> {
         line.split('#').next().unwrap_or("").split_whitespace().collect::<String>() == "[[source]]"
     };
     let start = lines.iter().enumerate().filter(|(_, line)| is_source(line)).nth(number)?.0;
-    let end =
-        lines[start + 1..].iter().position(|line| is_header(&line)).map_or(lines.len(), |at| start + 1 + at);
+    let end = lines[start + 1..].iter().position(is_header).map_or(lines.len(), |at| start + 1 + at);
     let is_content = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
-    let last = lines[start..end].iter().rposition(|line| is_content(&line)).map_or(start, |at| start + at);
+    let last = lines[start..end].iter().rposition(is_content).map_or(start, |at| start + at);
     let mut rest = &lines[last + 1..];
     // One blank line between two blocks, not two.
     if rest.first().is_some_and(|line| line.trim().is_empty()) {

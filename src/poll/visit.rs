@@ -135,7 +135,7 @@ async fn attempt(
             ended.max_age_s = harvest.max_age_s;
             ended.pause_s = harvest.pause_s;
             let interrupted = harvest.interrupted.take();
-            changes = Some(take_in(shared, source, &mut state, harvest, known, stop).await?);
+            changes = Some(take_in(shared, source, &mut state, *harvest, known, stop).await?);
             if let Some(error) = interrupted {
                 ended.failed(source, &mut state, &error);
             }
@@ -249,7 +249,7 @@ pub(super) fn succeed(source: &Source, state: &mut State, response_moved: Option
 enum Seen {
     Nothing(NoHarvest),
     NotModified { moved_to: Option<Url>, max_age_s: Option<u64> },
-    Harvest(Harvest),
+    Harvest(Box<Harvest>),
 }
 
 async fn look(shared: &Shared, source: &Arc<Source>, state: &State, known: &[Known]) -> Result<Seen, Broken> {
@@ -265,7 +265,7 @@ async fn look(shared: &Shared, source: &Arc<Source>, state: &State, known: &[Kno
         }
         _ => return look_at_feed(shared, source, state, now_ms).await,
     };
-    Ok(harvest.map_or_else(Seen::Nothing, Seen::Harvest))
+    Ok(harvest.map_or_else(Seen::Nothing, |harvest| Seen::Harvest(Box::new(harvest))))
 }
 
 async fn look_at_feed(
@@ -293,7 +293,8 @@ async fn look_at_feed(
     let keep = Keep { validators, wishes: feed.wishes.clone(), ..Keep::of(state) };
     let broken = feed.skipped;
     let drafts = event::drafts(source, feed, shared.settings.engagement_step_ratio);
-    Ok(Seen::Harvest(Harvest { drafts, broken, keep, moved_to, max_age_s, ..Harvest::default() }))
+    let harvest = Harvest { drafts, broken, keep, moved_to, max_age_s, ..Harvest::default() };
+    Ok(Seen::Harvest(Box::new(harvest)))
 }
 
 /// Compares, appends, and sets the state to what is then true.

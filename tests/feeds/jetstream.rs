@@ -18,11 +18,14 @@ pub struct Jetstream {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// Status and headers of an answer to a handshake.
+type Refusal = (u16, Vec<(&'static str, String)>);
+
 struct Shared {
     /// Sequence number, time, text.
     messages: Mutex<Vec<(u64, u64, String)>>,
     asked: Mutex<Vec<String>>,
-    refusals: Mutex<VecDeque<(u16, Vec<(&'static str, String)>)>>,
+    refusals: Mutex<VecDeque<Refusal>>,
     /// Messages that were sent over all connections.
     sent: Mutex<usize>,
     /// Counts up when there is something new, and when connections are to end.

@@ -118,7 +118,7 @@ pub(super) fn read(table: toml::Value) -> Result<Source, Vec<String>> {
         "feed" => of(own).and_then(feed),
         "youtube" => of(own).and_then(youtube),
         "hackernews" => of(own).and_then(hackernews),
-        "mastodon" => of(own).and_then(mastodon),
+        "mastodon" => of(own).and_then(|own| mastodon(&own)),
         _ => of(own).and_then(|own| bluesky(own, common.as_ref().and_then(|c| c.0.as_deref()))),
     };
     let read = read.map_err(|e| errors.extend(e)).ok();
@@ -226,7 +226,7 @@ fn hackernews(table: HackerNewsTable) -> Result<Read, Vec<String>> {
     Ok(Read { key, name, url, platform: "hackernews".into(), kind })
 }
 
-fn mastodon(table: MastodonTable) -> Result<Read, Vec<String>> {
+fn mastodon(table: &MastodonTable) -> Result<Read, Vec<String>> {
     let whole = if table.instance.contains("://") {
         table.instance.clone()
     } else {
