@@ -89,6 +89,7 @@ impl std::fmt::Debug for Config {
 pub struct Features {
     pub sentiment_analysis: Rollout,
     pub discord_publishing: Rollout,
+    pub youtube_integration: Rollout,
 }
 
 /// The files compiled in that name every knob.

@@ -203,8 +203,9 @@ impl Poller {
 
     /// Follows these sources from now on. Those that stay go on undisturbed; of those
     /// that are gone or changed the visit under way is broken off.
-    pub fn replace(&mut self, sources: Vec<Source>) -> Result<(), PollError> {
+    pub fn replace(&mut self, mut sources: Vec<Source>) -> Result<(), PollError> {
         let shared = self.shared.clone();
+        sources.retain(|source| shared.settings.follows(source));
         let now_ms = shared.clock.now_ms();
         let configured: Vec<&str> = sources.iter().map(|s| s.key.as_str()).collect();
         let absent_ms =

@@ -271,7 +271,8 @@ fn poll_sources(
         poll::source::of_tables(&node.config.source).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
     node.health.component("sources", poll::health::component);
     let (log, folder, shutdown) = (Arc::clone(log), node.folder.path().to_path_buf(), node.shutdown.clone());
-    let (settings, runtime) = (node.config.poll.clone(), runtime.clone());
+    let (mut settings, runtime) = (node.config.poll.clone(), runtime.clone());
+    settings.youtube = Some(node.config.features.youtube_integration);
     let overlay = Some(poll::Overlay::new(node.config_dir.join("sources.toml")));
     let following = poll::Following { sources, overlay };
     spawn("poll", move || {

@@ -45,6 +45,7 @@ pub const NAMED: &[Named] = &[
     knob("RUST_LOG", "logging.filter"),
     knob("ENABLE_SENTIMENT_ANALYSIS", "features.sentiment_analysis"),
     knob("ENABLE_DISCORD_PUBLISHING", "features.discord_publishing"),
+    knob("ENABLE_YOUTUBE_INTEGRATION", "features.youtube_integration"),
     address(
         "KAFKA_BOOTSTRAP_SERVERS",
         "log.kafka.bootstrap_servers",
@@ -88,7 +89,6 @@ pub const RECOGNISED: &[(&str, &[&str])] = &[
     (
         "this version has no producer or consumer for it yet",
         &[
-            "ENABLE_YOUTUBE_INTEGRATION",
             "ENABLE_PII_DETECTION",
             "ENABLE_PII_REDACTION",
             "ENABLE_TIKTOK_INTEGRATION",

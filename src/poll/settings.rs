@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::source::INTERVAL_MIN_S;
+use super::source::{INTERVAL_MIN_S, Kind, Source};
+use crate::config::Rollout;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +43,17 @@ pub struct Settings {
     pub discover_fetches_max: usize,
     pub stream: super::stream::Settings,
     pub endpoints: Endpoints,
+    /// Which videos of YouTube are taken in, by content id (`[features]
+    /// youtube_integration`, set by whoever starts polling); `None`: all.
+    #[serde(skip)]
+    pub youtube: Option<Rollout>,
+}
+
+impl Settings {
+    /// Whether the source is asked at all.
+    pub fn follows(&self, source: &Source) -> bool {
+        source.kind != Kind::Youtube || !self.youtube.is_some_and(|share| share.is_off())
+    }
 }
 
 /// Where `sources add` asks about handles.

@@ -36,6 +36,9 @@ use super::visit::{Broken, PollError, Shared, Visited, blocking, fail, succeed};
 /// How far back a Jetstream goes.
 const LOOKBACK_MS: i64 = 36 * 3_600_000;
 
+/// A connection that stood this long was a good one, even if it brought nothing.
+const LASTED: Duration = Duration::from_secs(60);
+
 /// Between two removals of what is forgotten from the disk.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -80,14 +83,22 @@ pub(super) async fn session(
         Err(error) => return refused(shared, source, state, place, &error).await,
     };
     tracing::info!(source = source.name, host = host.host_str(), cursor, "following the stream");
+    let (errors_before, connected_at) = (state.errors_in_row, Instant::now());
+    // Being let in is an answer: a filter may pass nothing for hours.
+    succeed(source, &mut state, None, shared.clock.now_ms());
+    state.next_due_ms = None;
+    status::publish(source, &state, &shared.settings);
     let mut follower = Follower::new(shared, source, bluesky, host, state, place).await?;
     let ended = follower.follow(socket, stop).await?;
     let Follower { mut state, heard, .. } = follower;
-    let outcome = if heard { Outcome::Ok } else { Outcome::Unreachable };
+    let good = heard || connected_at.elapsed() >= LASTED;
+    let outcome = if good { Outcome::Ok } else { Outcome::Unreachable };
     status::count_request(source, outcome);
-    if heard {
+    if good {
         tracing::info!(source = source.name, ended, "the stream broke off, will connect again");
     } else {
+        // It let us in and threw us out again: no better than before.
+        state.errors_in_row = errors_before;
         fail(source, &mut state, outcome, &ended);
     }
     later(shared, source, state, None).await
@@ -249,10 +260,7 @@ impl<'a> Follower<'a> {
         for text in texts {
             self.sort(&mut batch, &text, now_ms);
         }
-        if !self.heard {
-            self.heard = true;
-            self.state.next_due_ms = None;
-        }
+        self.heard = true;
         let (shared, source) = (self.shared, self.source);
         let appender = Appender { log: &shared.log, clock: &shared.clock, settings: &shared.settings, stop };
         let told_any = !batch.records.is_empty();

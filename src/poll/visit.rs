@@ -292,7 +292,10 @@ async fn look_at_feed(
     };
     let keep = Keep { validators, wishes: feed.wishes.clone(), ..Keep::of(state) };
     let broken = feed.skipped;
-    let drafts = event::drafts(source, feed, shared.settings.engagement_step_ratio);
+    let mut drafts = event::drafts(source, feed, shared.settings.engagement_step_ratio);
+    if let Some(share) = shared.settings.youtube.filter(|_| source.kind == Kind::Youtube) {
+        drafts.retain(|draft| share.includes(&draft.event.content_id()));
+    }
     let harvest = Harvest { drafts, broken, keep, moved_to, max_age_s, ..Harvest::default() };
     Ok(Seen::Harvest(Box::new(harvest)))
 }

@@ -62,6 +62,27 @@ async fn a_video_is_known_by_its_own_id() {
 }
 
 #[tokio::test]
+async fn the_switch_takes_none_or_a_share_of_the_videos() {
+    use tidings::config::Rollout;
+    let mut bench = youtube().await;
+    let videos: String = (0..40).map(|n| video(&format!("video{n:06}"), &n.to_string(), 1)).collect();
+    bench.server.feed("/feeds/videos.xml", channel(&videos));
+    bench.settings.youtube = Some(Rollout::OFF);
+    let mut poller = bench.open();
+    assert_eq!(poller.turn().await.expect("polls"), None, "it is not even asked");
+    poller.close().await;
+    assert!(bench.server.asked().is_empty());
+    let half = Rollout::parse("50%").unwrap();
+    bench.sources[0].backfill = poll::source::Backfill::Last(99);
+    bench.settings.youtube = Some(half);
+    let events = bench.poll().await;
+    assert!((8..=32).contains(&events.len()), "{}", events.len());
+    assert!(events.iter().all(|e| half.includes(&e.content_id())));
+    bench.settings.youtube = Some(Rollout::ON);
+    assert_eq!(bench.poll().await.len(), 40 - events.len(), "more only adds");
+}
+
+#[tokio::test]
 async fn weeks_of_404_and_500_cost_a_channel_nothing() {
     let bench = youtube().await;
     bench.server.feed("/feeds/videos.xml", channel(&video("aaaaaaaaaaa", "First", 1)));
