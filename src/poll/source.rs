@@ -236,6 +236,12 @@ mod tests {
         assert!(sources.len() >= 4);
         assert!(sources.iter().all(|s| s.url.scheme() == "https"));
         assert!(sources.iter().all(|s| s.kind.is_stream() || s.backfill != Backfill::None));
+        let platforms: std::collections::BTreeSet<&str> =
+            sources.iter().map(|s| s.platform.as_str()).collect();
+        assert_eq!(
+            platforms.into_iter().collect::<Vec<_>>(),
+            ["bluesky", "hackernews", "mastodon", "rss", "youtube"]
+        );
     }
 
     #[test]
