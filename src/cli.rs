@@ -167,7 +167,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo(&valid(loaded)?.config, &args),
         Command::Ingest { file } => ingest(&valid(loaded)?.config, &file),
         Command::Topics(command) => topics::run(&valid(loaded)?.config, command),
-        Command::Sources(command) => sources(&valid(loaded)?.config, command),
+        Command::Sources(command) => sources(&valid(loaded)?, command),
         Command::Digest(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Outbox(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Discord(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
@@ -208,14 +208,22 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-fn sources(config: &Config, command: SourcesCommand) -> Result<ExitCode, Failure> {
-    let sources = crate::poll::source::of_tables(&config.source)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+fn sources(loaded: &Loaded, command: SourcesCommand) -> Result<ExitCode, Failure> {
+    use crate::poll::{command, overlay::OverlayFile, source};
+    let config = &loaded.config;
+    let sources =
+        source::of_tables(&config.source).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     // What a check shows of items has not been through the pipeline.
     let mut out = crate::pii::MaskedLines::new(io::stdout(), &crate::pii::of_preview(config)?);
-    let run = crate::poll::command::run(command, &config.poll, &sources, &config.data_dir, &mut out);
+    let place = command::Place {
+        settings: &config.poll,
+        sources: &sources,
+        folder: &config.data_dir,
+        overlay: OverlayFile(loaded.list_path("sources.toml")),
+    };
+    let run = command::run(command, &place, &mut out);
     let good = runtime.block_on(run).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     out.finish().map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))?;
     Ok(if good { Exit::Ok } else { Exit::Negative }.into())

@@ -93,6 +93,7 @@ pub struct Features {
     pub sentiment_analysis: Rollout,
     pub pii_detection: Rollout,
     pub discord_publishing: Rollout,
+    pub youtube_integration: Rollout,
 }
 
 /// The files compiled in that name every knob.

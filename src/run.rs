@@ -272,21 +272,6 @@ fn heartbeat(node: &Node, mut cluster: Cluster) -> Result<Thread, Failure> {
     })
 }
 
-/// What the sources say of themselves: one that fails does not make the process fail.
-fn sources_health() -> Component {
-    let sources = poll::status();
-    if sources.is_empty() {
-        return Component::disabled("sources", "no source is configured: sources.toml names them");
-    }
-    let failing: Vec<&poll::SourceStatus> = sources.iter().filter(|s| s.errors_in_row > 0).collect();
-    let mut component = Component::ok("sources");
-    for source in &failing {
-        let error = source.last_error.as_deref().unwrap_or("its last poll failed");
-        component = component.because(Status::Degraded, format!("{}: {error}", source.name));
-    }
-    component.details(serde_json::json!({ "sources": sources.len(), "failing": failing.len() }))
-}
-
 /// Polls the sources on the runtime; a thread waits for the end of it.
 fn poll_sources(
     node: &Node,
@@ -295,14 +280,17 @@ fn poll_sources(
 ) -> Result<Thread, Failure> {
     let sources =
         poll::source::of_tables(&node.config.source).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-    node.health.component("sources", sources_health);
+    node.health.component("sources", poll::health::component);
     let (log, folder, shutdown) = (Arc::clone(log), node.folder.path().to_path_buf(), node.shutdown.clone());
-    let (settings, runtime) = (node.config.poll.clone(), runtime.clone());
+    let (mut settings, runtime) = (node.config.poll.clone(), runtime.clone());
+    settings.youtube = Some(node.config.features.youtube_integration);
+    let overlay = Some(poll::Overlay::new(node.config_dir.join("sources.toml")));
+    let following = poll::Following { sources, overlay };
     spawn("poll", move || {
         let stop = shutdown.clone();
         let wait = async move { stop.wait().await };
         let ended =
-            runtime.block_on(poll::run(settings, sources, log, &folder, Arc::new(poll::SystemClock), wait));
+            runtime.block_on(poll::run(settings, following, log, &folder, Arc::new(poll::SystemClock), wait));
         ended.map_err(|error| {
             shutdown.trigger();
             LogError::Fatal(format!("polling failed: {error}"))

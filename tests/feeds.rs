@@ -18,12 +18,24 @@ use tidings::log::LogError;
 use tidings::poll::status::Condition;
 use tidings::poll::{self, Clock, PollError, Settings, Source, SourceStatus, SystemClock};
 
+#[path = "feeds/bluesky.rs"]
+mod bluesky;
 #[path = "feeds/double.rs"]
 mod double;
+#[path = "feeds/formats.rs"]
+mod formats;
+#[path = "feeds/hackernews.rs"]
+mod hackernews;
 #[path = "feeds/hostile.rs"]
 mod hostile;
+#[path = "feeds/jetstream.rs"]
+mod jetstream;
+#[path = "feeds/mastodon.rs"]
+mod mastodon;
 #[path = "feeds/server.rs"]
 mod server;
+#[path = "feeds/sources.rs"]
+mod sources;
 
 use double::{Fault, LogDouble, TestClock};
 use server::{Server, reply};
@@ -61,8 +73,21 @@ impl Bench {
     }
 
     async fn with(path: &str, more: &str) -> Self {
+        Self::of(async |server| vec![source(server, path, more)]).await
+    }
+
+    /// The sources of this text, in which SERVER stands for the server.
+    async fn following(text: &str) -> Self {
+        Self::of(async |server| {
+            let text = text.replace("SERVER", &server.url(""));
+            poll::source::parse(&text).expect("valid sources")
+        })
+        .await
+    }
+
+    async fn of(sources: impl AsyncFnOnce(&Server) -> Vec<Source>) -> Self {
         let server = Server::start().await;
-        let sources = vec![source(&server, path, more)];
+        let sources = sources(&server).await;
         Self {
             server,
             log: Arc::new(LogDouble::default()),

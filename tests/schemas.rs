@@ -28,6 +28,7 @@ fn schemas() -> BTreeMap<&'static str, schemars::Schema> {
         ("digests", schema_for!(Digest)),
         ("discord.outbox", schema_for!(OutboxRecord)),
         ("discord.sent", schema_for!(SentRecord)),
+        ("sources.list", schema_for!(tidings::poll::SourceStatus)),
         ("topics.list", schema_for!(TopicLine)),
         ("topics.tail", schema_for!(RecordLine)),
     ]

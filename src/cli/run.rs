@@ -72,14 +72,14 @@ fn serve(loaded: Loaded, args: &RunArgs) -> Result<Exit, Failure> {
     for notice in &loaded.notices {
         tracing::info!(variables = notice.names.join(", "), "{}", notice.why);
     }
-    let config = Arc::new(loaded.config);
+    let (config, config_dir) = (Arc::new(loaded.config), loaded.config_dir);
     let folder = open(&config)?;
     metrics::describe_process(folder.path().to_path_buf(), args.supervised.unwrap_or(0));
     let health = Health::new(&config.health);
     let (path, settings) = (folder.path().to_path_buf(), config.health.clone());
     health.component("disk", move || health::disk(&path, &settings));
     let roles = if args.roles.is_empty() { Role::value_variants().to_vec() } else { args.roles.clone() };
-    let node = Node { config, folder, health, shutdown, roles, takeover: args.takeover };
+    let node = Node { config, config_dir, folder, health, shutdown, roles, takeover: args.takeover };
     let mut parts = run::start(&node, runtime.handle())?;
     let routers = std::mem::take(&mut parts.routers);
     let served = runtime.block_on(listen(&node, routers));

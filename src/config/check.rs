@@ -44,6 +44,9 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     for (knob, message) in config.poll.faults() {
         wrong(&format!("poll.{knob}"), message);
     }
+    if let Err(faults) = crate::poll::source::of_tables(&config.source) {
+        faults.0.into_iter().for_each(|message| wrong("source", message));
+    }
     if let Err(faults) = crate::discord::routes::of_tables(&config.route, &config.discord.route) {
         faults.0.into_iter().for_each(|message| wrong("route", message));
     }

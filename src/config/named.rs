@@ -51,6 +51,7 @@ pub const NAMED: &[Named] = &[
     knob("ENABLE_SENTIMENT_ANALYSIS", "features.sentiment_analysis"),
     knob("ENABLE_PII_DETECTION", "features.pii_detection"),
     knob("ENABLE_DISCORD_PUBLISHING", "features.discord_publishing"),
+    knob("ENABLE_YOUTUBE_INTEGRATION", "features.youtube_integration"),
     address(
         "KAFKA_BOOTSTRAP_SERVERS",
         "log.kafka.bootstrap_servers",
@@ -91,7 +92,6 @@ pub const RECOGNISED: &[(&str, &[&str])] = &[
     (
         "this version has no producer or consumer for it yet",
         &[
-            "ENABLE_YOUTUBE_INTEGRATION",
             "ENABLE_TIKTOK_INTEGRATION",
             "ENABLE_INGEST_YOUTUBE",
             "ENABLE_INGEST_TWITCH",

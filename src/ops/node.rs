@@ -1,5 +1,6 @@
 //! What every part of a running process shares.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -21,6 +22,8 @@ pub enum Role {
 /// One running process.
 pub struct Node {
     pub config: Arc<Config>,
+    /// Where the user's own files are; need not exist.
+    pub config_dir: PathBuf,
     pub folder: DataDir,
     pub health: Arc<Health>,
     pub shutdown: Shutdown,

@@ -10,6 +10,7 @@
 //!   (`undated`), so that the same event is sent again after a crash.
 //! - The first fetch of a source seeds: what backfill does not ask for counts as
 //!   seen, and later edits of it are not told either, because nobody heard of it.
+//! - `deleted`: a known item that the platform says is gone; feeds never say that.
 //! - **An item that leaves the feed is not deleted.** Feeds show a window.
 //!   It is only forgotten, after it was absent for long, or because more are
 //!   known than the limit: the longest absent first, never by date, and never
@@ -20,8 +21,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use dataflows::event::{Change, ContentEvent};
 use dataflows::time::Millis;
 
-use super::event::Draft;
-use super::identity::{Aliases, Hash, Ladder, Rung};
+use super::event::{self, Draft};
+use super::identity::{self, Aliases, Hash, Ladder, Rung};
 use super::source::{Backfill, Source};
 
 /// What is remembered of one item.
@@ -68,6 +69,8 @@ pub struct Memory {
 pub struct Input<'a> {
     pub source: &'a Source,
     pub drafts: Vec<Draft>,
+    /// Keys of items that the platform says are gone.
+    pub gone: Vec<String>,
     pub known: Vec<Known>,
     /// First-seen times written down by an attempt that did not finish.
     pub undated: &'a BTreeMap<String, i64>,
@@ -91,11 +94,14 @@ pub struct Changes {
 
 /// Compares; `ladder` learns from the fetch.
 pub fn compare(input: Input<'_>, ladder: &mut Ladder) -> Changes {
-    let Input { source, drafts, known, undated, first_fetch, now_ms, memory } = input;
-    ladder.learn(drafts.iter().map(|d| &d.aliases));
+    let Input { source, drafts, gone, known, undated, first_fetch, now_ms, memory } = input;
+    if !source.kind.has_ids() {
+        ladder.learn(drafts.iter().map(|d| &d.aliases));
+    }
     let index = Index::new(&known);
     let mut changes = Changes::default();
     let mut shown: HashSet<usize> = HashSet::new();
+    delete(&mut changes, source, &known, &gone, &mut shown);
     let mut new_keys: HashSet<String> = HashSet::new();
     let mut fresh: Vec<(ContentEvent, Known, bool)> = Vec::new();
     for draft in drafts {
@@ -126,7 +132,7 @@ pub fn compare(input: Input<'_>, ladder: &mut Ladder) -> Changes {
             absent_since_ms: None,
             key,
         };
-        fresh.push((event(source, draft.event, &row, Change::Created), row, date.is_some()));
+        fresh.push((told(source, draft.event, &row, Change::Created), row, date.is_some()));
     }
     // Feeds list the newest first. The sort is stable: of equal dates their order decides.
     changes.events.reverse();
@@ -161,15 +167,42 @@ fn update(changes: &mut Changes, source: &Source, known: &Known, draft: Draft) {
     row.absent_since_ms = None;
     row.content = draft.content;
     if row.content != known.content && row.emitted {
-        changes.events.push((event(source, draft.event, &row, Change::Updated), row.content));
+        changes.events.push((told(source, draft.event, &row, Change::Updated), row.content));
     }
     if row != *known {
         changes.remember.push(row);
     }
 }
 
-fn event(source: &Source, mut event: ContentEvent, row: &Known, change: Change) -> ContentEvent {
-    event.native_id = format!("{}/{}", source.key, row.key);
+/// What the platform says is gone is told and forgotten: should it come back, it is new.
+fn delete(
+    changes: &mut Changes,
+    source: &Source,
+    known: &[Known],
+    gone: &[String],
+    shown: &mut HashSet<usize>,
+) {
+    let gone: HashSet<&String> = gone.iter().collect();
+    for (at, row) in known.iter().enumerate().filter(|(_, row)| gone.contains(&row.key)) {
+        // Neither shown nor absent: it does not age.
+        shown.insert(at);
+        changes.forget.push(row.key.clone());
+        if row.emitted {
+            let deleted = event::deleted(&source.platform, &native_id(source, row), None);
+            changes.events.push((deleted, row.content));
+        }
+    }
+}
+
+fn native_id(source: &Source, row: &Known) -> String {
+    if source.kind.has_ids() {
+        return identity::native_id(&row.key).to_string();
+    }
+    format!("{}/{}", source.key, row.key)
+}
+
+fn told(source: &Source, mut event: ContentEvent, row: &Known, change: Change) -> ContentEvent {
+    event.native_id = native_id(source, row);
     event.published_at = Some(Millis(row.published_ms));
     event.change = change;
     event

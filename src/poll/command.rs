@@ -1,4 +1,7 @@
-//! `tidings sources list|check`.
+//! `tidings sources list|check|add|remove`.
+//!
+//! `add` and `remove` change the user's sources.toml; a running process sees that within
+//! seconds, and so does the next start.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,12 +10,12 @@ use dataflows::time::Millis;
 use futures_util::StreamExt;
 
 use super::clock::{Clock, SystemClock};
-use super::event;
-use super::feed;
-use super::fetch::{FetchError, Fetcher, Validators};
-use super::identity::Ladder;
+use super::discover::discover;
+use super::fetch::Fetcher;
+use super::look;
+use super::overlay::{OverlayError, OverlayFile};
 use super::settings::Settings;
-use super::source::Source;
+use super::source::{Backfill, Source};
 use super::status::SourceStatus;
 use super::store::Store;
 
@@ -29,6 +32,40 @@ pub enum SourcesCommand {
         /// Only these; all when none is named
         names: Vec<String>,
     },
+    /// Find the feed behind an address and follow it
+    Add {
+        /// A page, a feed, a channel, @handle (YouTube), @name.domain (Bluesky),
+        /// @user@instance or #hashtag@instance (Mastodon)
+        what: String,
+        /// How it is called in lists; by default as it calls itself
+        #[arg(long)]
+        name: Option<String>,
+        /// What the first poll emits: none, last:N or since:TIME
+        #[arg(long, value_name = "WHAT", default_value = "last:3")]
+        backfill: Backfill,
+        /// Seconds between polls
+        #[arg(long, value_name = "SECONDS")]
+        interval_s: Option<u64>,
+        /// Show what would be followed and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Follow a source no longer
+    Remove {
+        /// As `sources list` has it
+        name: String,
+    },
+}
+
+/// What a command works on.
+pub struct Place<'a> {
+    pub settings: &'a Settings,
+    /// The sources of the configuration.
+    pub sources: &'a [Source],
+    /// The data folder; may be in use.
+    pub folder: &'a Path,
+    /// The user's sources.toml.
+    pub overlay: OverlayFile,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,19 +78,20 @@ pub enum CommandError {
     Output(#[from] io::Error),
     #[error("no source is named {0:?}")]
     Unknown(String),
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
 }
 
-/// Runs the command. `false` is a negative result: a source that failed its check.
-/// Reads the state of a running poller too: `folder` may be in use.
+/// Runs the command. `false` is a negative result: a source that failed its check, or
+/// was not found. Reads the state of a running poller too.
 pub async fn run(
     command: SourcesCommand,
-    settings: &Settings,
-    sources: &[Source],
-    folder: &Path,
+    place: &Place<'_>,
     out: &mut (dyn Write + Send),
 ) -> Result<bool, CommandError> {
+    let Place { settings, sources, folder, overlay } = place;
     match command {
-        SourcesCommand::List { json } => list(sources, folder, json, out).map(|()| true),
+        SourcesCommand::List { json } => list(settings, sources, folder, json, out).map(|()| true),
         SourcesCommand::Check { names } => {
             if let Some(unknown) = names.iter().find(|n| sources.iter().all(|s| s.name != **n)) {
                 return Err(CommandError::Unknown(unknown.clone()));
@@ -61,10 +99,65 @@ pub async fn run(
             let chosen = sources.iter().filter(|s| names.is_empty() || names.contains(&s.name));
             check(settings, chosen, out).await
         }
+        SourcesCommand::Add { what, name, backfill, interval_s, dry_run } => {
+            let mut wished = toml::Table::new();
+            wished.extend(name.map(|name| ("name".to_string(), name.into())));
+            let interval = interval_s.and_then(|s| i64::try_from(s).ok());
+            wished.extend(interval.map(|s| ("interval_s".to_string(), s.into())));
+            wished.insert("backfill".into(), backfill.to_string().into());
+            add(settings, overlay, &what, wished, dry_run, out).await
+        }
+        SourcesCommand::Remove { name } => {
+            let removed = overlay.remove(&name)?;
+            writeln!(out, "{} is followed no longer ({})", removed.name, overlay.0.display())?;
+            Ok(true)
+        }
     }
 }
 
+async fn add(
+    settings: &Settings,
+    overlay: &OverlayFile,
+    what: &str,
+    wished: toml::Table,
+    dry_run: bool,
+    out: &mut (dyn Write + Send),
+) -> Result<bool, CommandError> {
+    let fetcher = Fetcher::new(settings)?;
+    let mut found = match discover(&fetcher, settings, what).await {
+        Ok(found) => found,
+        Err(reason) => {
+            writeln!(out, "nothing to follow: {reason}")?;
+            return Ok(false);
+        }
+    };
+    // Nothing of a stream is old enough to be taken in at first.
+    let stream = found.source.kind.is_stream();
+    found.table.extend(wished.into_iter().filter(|(key, _)| !(stream && key == "backfill")));
+    writeln!(out, "{} ({}) at {}", found.source.name, found.source.kind.label(), found.source.url)?;
+    for item in &found.items {
+        writeln!(out, "  {item}")?;
+    }
+    if found.items.is_empty() {
+        writeln!(out, "  (it shows nothing now)")?;
+    }
+    if dry_run {
+        writeln!(out, "\n[[source]]\n{}", found.table)?;
+        return Ok(true);
+    }
+    match overlay.add(&found.table) {
+        Ok(added) => writeln!(out, "followed as {:?} ({})", added.name, overlay.0.display())?,
+        Err(error @ OverlayError::Followed(_)) => {
+            writeln!(out, "{error}")?;
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(true)
+}
+
 fn list(
+    settings: &Settings,
     sources: &[Source],
     folder: &Path,
     json: bool,
@@ -74,7 +167,8 @@ fn list(
     let none = Default::default();
     let width = sources.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
     for source in sources {
-        let status = SourceStatus::new(source, states.get(&source.key).unwrap_or(&none));
+        let state = states.get(&source.key).unwrap_or(&none);
+        let status = SourceStatus::at(source, state, settings, SystemClock.now_ms());
         if json {
             serde_json::to_writer(&mut *out, &status).map_err(io::Error::from)?;
             writeln!(out)?;
@@ -84,10 +178,14 @@ fn list(
             |at: Option<Millis>| at.map_or_else(|| "never".to_string(), |at| at.floor(1_000).to_string());
         let condition = format!("{:?}", status.condition).to_lowercase();
         let name = &source.name;
-        write!(out, "{condition:<8} {name:<width$}  {} items", status.items_created)?;
+        write!(out, "{condition:<8} {:<10} {name:<width$}  {} items", status.kind, status.items_created)?;
         write!(out, "  last success {}", time(status.last_success_at))?;
         if let Some(due) = status.next_due_at {
             write!(out, "  next {}", time(Some(due)))?;
+        }
+        if let Some(since) = status.silent_since {
+            let last = time(status.last_item_at);
+            write!(out, "  silent since {}, last item {last}", time(Some(since)))?;
         }
         if let Some(error) = &status.last_error {
             write!(out, "  {} errors, last: {error}", status.errors_in_row)?;
@@ -106,7 +204,7 @@ async fn check<'a>(
     out: &mut (dyn Write + Send),
 ) -> Result<bool, CommandError> {
     let fetcher = Fetcher::new(settings)?;
-    let looks = sources.map(|source| look(&fetcher, source));
+    let looks = sources.map(|source| check_one(&fetcher, settings, source));
     let mut looks = futures_util::stream::iter(looks).buffered(settings.in_flight_max.max(1));
     let mut all_well = true;
     while let Some((well, line)) = looks.next().await {
@@ -116,46 +214,9 @@ async fn check<'a>(
     Ok(all_well)
 }
 
-async fn look(fetcher: &Fetcher, source: &Source) -> (bool, String) {
-    match describe(fetcher, source).await {
+async fn check_one(fetcher: &Fetcher, settings: &Settings, source: &Source) -> (bool, String) {
+    match look::describe(fetcher, settings, source).await {
         Ok(found) => (true, format!("{}: {found}", source.name)),
         Err(reason) => (false, format!("{}: {reason}", source.name)),
     }
-}
-
-async fn describe(fetcher: &Fetcher, source: &Source) -> Result<String, String> {
-    let now_ms = SystemClock.now_ms();
-    let fetched = fetcher.get(&source.url, &Validators::default(), now_ms).await;
-    let response = fetched.map_err(|e: FetchError| e.to_string())?;
-    let (moved, url, content_type) = (response.moved_to, response.url, response.content_type);
-    let body = response.body.ok_or("the server answered 304 to a question without conditions")?;
-    let bytes = body.len();
-    let read = tokio::task::spawn_blocking(move || feed::read(&body, content_type.as_deref(), url.as_str()));
-    let feed = read.await.map_err(|_| "the parser cannot bear it".to_string())?.map_err(|e| e.to_string())?;
-    let (title, broken) = (feed.title.clone().unwrap_or_default(), feed.skipped);
-    let drafts = event::drafts(source, feed);
-    let mut ladder = Ladder::default();
-    ladder.learn(drafts.iter().map(|d| &d.aliases));
-    let identity = match (ladder.guid && drafts.iter().any(|d| d.aliases.has_guid()), ladder.link) {
-        (true, _) => "guid",
-        (false, true) => "link",
-        (false, false) => "title and date",
-    };
-    let newest = drafts.iter().filter_map(|d| d.event.published_at).max();
-    let mut text = format!("{title:?}, {} entries, told apart by {identity}, {bytes} bytes", drafts.len());
-    if let Some(newest) = newest {
-        text.push_str(&format!(", newest {newest}"));
-    }
-    if broken > 0 {
-        text.push_str(&format!(", {broken} entries not readable"));
-    }
-    if let Some(moved) = moved {
-        text.push_str(&format!(", moved for good to {moved}"));
-    }
-    for draft in drafts.iter().take(3) {
-        let title = draft.event.title.as_deref().unwrap_or("(no title)");
-        let shown: String = title.chars().filter(|c| !c.is_control()).take(100).collect();
-        text.push_str(&format!("\n         {shown}"));
-    }
-    Ok(text)
 }

@@ -7,7 +7,7 @@
 //! `media` are the enclosures that are audio or video. There is no revision:
 //! feeds have none.
 
-use dataflows::event::{Change, ContentEvent, Kind, Media, Party};
+use dataflows::event::{self, Change, ContentEvent, Media, Party};
 use dataflows::faults::cloud_event;
 use dataflows::record::{Record, topic};
 use dataflows::time::Millis;
@@ -16,7 +16,8 @@ use url::Url;
 
 use super::feed::Feed;
 use super::identity::{self, Aliases, Hash};
-use super::source::Source;
+use super::source::{Kind, Source};
+use super::youtube;
 
 /// An event that lacks what only history knows: its id, its change, and when the
 /// item was first seen.
@@ -29,12 +30,25 @@ pub struct Draft {
 }
 
 /// The entries of a feed, in its order.
-pub fn drafts(source: &Source, feed: Feed) -> Vec<Draft> {
+pub fn drafts(source: &Source, feed: Feed, step_ratio: f64) -> Vec<Draft> {
     let channel =
         Party { id: source.url.to_string(), name: Some(feed.title.unwrap_or_else(|| source.name.clone())) };
     let author = feed.author.as_ref().and_then(party);
     let lang = feed.lang.as_deref();
-    feed.entries.iter().map(|entry| draft(source, &channel, author.as_ref(), lang, entry)).collect()
+    // Of a feed that was read in one piece there is one length for each entry.
+    let lengths = if feed.lengths_ms.len() == feed.entries.len() { &feed.lengths_ms[..] } else { &[] };
+    let drafts = feed.entries.iter().enumerate().filter_map(|(at, entry)| {
+        let mut draft = draft(source, &channel, author.as_ref(), lang, entry);
+        // It belongs to the one enclosure of an episode, and says so beside it.
+        if let [Media { duration_ms: duration @ None, .. }] = &mut draft.event.media[..] {
+            *duration = lengths.get(at).copied().flatten();
+        }
+        match source.kind {
+            Kind::Youtube => youtube::of_feed(draft, entry, step_ratio),
+            _ => Some(draft),
+        }
+    });
+    drafts.collect()
 }
 
 fn draft(
@@ -95,7 +109,11 @@ fn draft(
 /// The page of the entry; a guid that is a URL serves where there is no link.
 fn link(entry: &model::Entry) -> Option<String> {
     let page = |rel: Option<&str>| matches!(rel, None | Some("alternate"));
-    let own = entry.links.iter().filter(|l| l.target.is_none()).find(|l| page(l.rel.as_deref()));
+    let own = entry
+        .links
+        .iter()
+        .filter(|l| l.target.is_none() && !is_attachment(l))
+        .find(|l| page(l.rel.as_deref()));
     let found = own.map_or(entry.id.trim(), |l| l.href.trim());
     Url::parse(found).ok().filter(|u| matches!(u.scheme(), "http" | "https")).map(String::from)
 }
@@ -117,7 +135,7 @@ fn text(entry: &model::Entry) -> Option<String> {
     Some(if mime.starts_with("text/plain") { escape(body) } else { body.to_string() })
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -139,7 +157,7 @@ fn media(entry: &model::Entry) -> Vec<Media> {
     let linked = entry
         .links
         .iter()
-        .filter(|l| l.rel.as_deref() == Some("enclosure"))
+        .filter(|l| l.rel.as_deref() == Some("enclosure") || is_attachment(l))
         .map(|l| (l.href.clone(), l.media_type.clone(), None));
     let mut found: Vec<Media> = Vec::new();
     for (url, mime, duration_ms) in attached.chain(linked) {
@@ -151,11 +169,16 @@ fn media(entry: &model::Entry) -> Vec<Media> {
     found
 }
 
+/// An attachment of a JSON Feed, which is a link without a role.
+fn is_attachment(link: &model::Link) -> bool {
+    link.rel.is_none() && link.media_type.as_deref().is_some_and(is_played)
+}
+
 fn is_played(mime: &str) -> bool {
     mime.starts_with("audio/") || mime.starts_with("video/")
 }
 
-fn guess(url: &str) -> Option<String> {
+pub(super) fn guess(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next()?;
     let mime = match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
         "mp3" => "audio/mpeg",
@@ -169,14 +192,37 @@ fn guess(url: &str) -> Option<String> {
     Some(mime.to_string())
 }
 
-fn kind(media: &[Media]) -> Kind {
+fn kind(media: &[Media]) -> event::Kind {
     let is = |what: &str| media.iter().any(|m| m.mime.as_deref().is_some_and(|mime| mime.starts_with(what)));
     if is("video/") {
-        Kind::Video
+        event::Kind::Video
     } else if is("audio/") {
-        Kind::Audio
+        event::Kind::Audio
     } else {
-        Kind::Article
+        event::Kind::Article
+    }
+}
+
+/// The event that an item is gone.
+pub(super) fn deleted(platform: &str, native_id: &str, revision: Option<u64>) -> ContentEvent {
+    ContentEvent {
+        platform: platform.into(),
+        native_id: native_id.into(),
+        change: Change::Deleted,
+        kind: None,
+        revision,
+        published_at: None,
+        author: None,
+        channel: None,
+        thread_id: None,
+        title: None,
+        text: None,
+        lang: None,
+        url: None,
+        engagement: None,
+        media: Vec::new(),
+        reply_to: None,
+        other: Default::default(),
     }
 }
 
@@ -185,7 +231,8 @@ fn kind(media: &[Media]) -> Kind {
 pub fn record(event: &ContentEvent, source: &Source, content: Hash, fetched_ms: i64) -> Record {
     let id = event.content_id();
     let mut headers = cloud_event("content.event.v1", &format!("poll/{}", source.key), fetched_ms);
-    headers.push("ce_id", format!("{id}#{}", content.hex()).as_bytes());
+    let version = if event.change == Change::Deleted { "deleted".to_string() } else { content.hex() };
+    headers.push("ce_id", format!("{id}#{version}").as_bytes());
     headers.push("fetched_at", Millis(fetched_ms).to_string().as_bytes());
     Record {
         topic: topic::EVENTS.into(),

@@ -22,6 +22,8 @@ pub struct Feed {
     /// The feed's own names: people, for entries that name nobody.
     pub author: Option<model::Person>,
     pub entries: Vec<model::Entry>,
+    /// Milliseconds that `<itunes:duration>` says, by entry; empty where no entry has one.
+    pub lengths_ms: Vec<Option<u64>>,
     /// Entries that could not be read.
     pub skipped: usize,
     pub wishes: Wishes,
@@ -63,12 +65,20 @@ pub fn read(body: &[u8], content_type: Option<&str>, base: &str) -> Result<Feed,
     let mut reason = String::from("it multiplies when read as a whole");
     if text.starts_with('{') || outline::is_safe(text) {
         match parser_for(base).parse(text.as_bytes()) {
-            Ok(feed) => return Ok(finish(feed, 0, text)),
+            Ok(feed) => {
+                let mut feed = finish(feed, 0, text);
+                if text.contains(DURATION) {
+                    let outline = outline::outline(text);
+                    let lengths = outline.entries.iter().map(|entry| length_ms(entry));
+                    feed.lengths_ms = lengths.collect();
+                }
+                return Ok(feed);
+            }
             Err(error) => reason = error.to_string(),
         }
     }
     if text.starts_with('{') {
-        return Err(NotAFeed::Other(format!("JSON that is no feed ({reason})")));
+        return salvage_json(text, base, &reason);
     }
     salvage(text, base, reason)
 }
@@ -99,8 +109,12 @@ fn salvage(text: &str, base: &str, reason: String) -> Result<Feed, NotAFeed> {
         None => return Err(NotAFeed::Other("text without markup".into())),
     }
     let mut entries = Vec::new();
+    let mut lengths_ms = Vec::new();
     for entry in &outline.entries {
-        entries.extend(entry_alone(&outline, entry, base));
+        if let Some(parsed) = entry_alone(&outline, entry, base) {
+            entries.push(parsed);
+            lengths_ms.push(length_ms(entry));
+        }
     }
     let skipped = outline.entries.len() - entries.len();
     if entries.is_empty() {
@@ -115,7 +129,53 @@ fn salvage(text: &str, base: &str, reason: String) -> Result<Feed, NotAFeed> {
         })
         .map_or_else(Feed::default, |feed| finish(feed, 0, text));
     feed.entries = entries;
+    feed.lengths_ms = lengths_ms;
     feed.skipped = skipped;
+    Ok(feed)
+}
+
+const DURATION: &str = "<itunes:duration>";
+
+/// What a podcast says of the length of an episode: seconds, m:ss or h:mm:ss. feed-rs
+/// forgets it where the episode has no summary of iTunes' own.
+fn length_ms(entry: &str) -> Option<u64> {
+    let (_, rest) = entry.split_once(DURATION)?;
+    let (value, _) = rest.split_once('<')?;
+    let mut seconds: u64 = 0;
+    for part in value.trim().split(':') {
+        let part: u64 = part.trim().parse().ok().filter(|n| *n < 1_000_000)?;
+        seconds = seconds.checked_mul(60)?.checked_add(part)?;
+    }
+    seconds.checked_mul(1_000).filter(|ms| *ms > 0)
+}
+
+const HEAD_KEYS_MAX: usize = 20;
+const HEAD_VALUE_BYTES_MAX: usize = 500;
+
+/// Item by item, of a JSON Feed.
+fn salvage_json(text: &str, base: &str, reason: &str) -> Result<Feed, NotAFeed> {
+    let no_feed = || NotAFeed::Other(format!("JSON that is no feed ({reason})"));
+    let mut head: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(text).map_err(|_| no_feed())?;
+    let Some(serde_json::Value::Array(items)) = head.remove("items") else { return Err(no_feed()) };
+    // It is repeated for every item: only what is small.
+    head.retain(|_, value| value.to_string().len() <= HEAD_VALUE_BYTES_MAX);
+    let head: serde_json::Map<_, _> = head.into_iter().take(HEAD_KEYS_MAX).collect();
+    let alone = |items: Vec<serde_json::Value>| {
+        let mut document = head.clone();
+        document.insert("items".into(), items.into());
+        parser_for(base).parse(serde_json::Value::from(document).to_string().as_bytes())
+    };
+    let mut feed = finish(alone(Vec::new()).map_err(|_| no_feed())?, 0, text);
+    for item in items {
+        match alone(vec![item]) {
+            Ok(parsed) => feed.entries.extend(parsed.entries),
+            Err(_) => feed.skipped += 1,
+        }
+    }
+    if feed.entries.is_empty() && feed.skipped > 0 {
+        return Err(NotAFeed::Broken { entries: feed.skipped, reason: reason.to_string() });
+    }
     Ok(feed)
 }
 
@@ -156,6 +216,7 @@ fn finish(feed: model::Feed, skipped: usize, text: &str) -> Feed {
         lang: feed.language,
         author: feed.authors.into_iter().next(),
         entries: feed.entries,
+        lengths_ms: Vec::new(),
         skipped,
         wishes,
     }

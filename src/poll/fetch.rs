@@ -19,6 +19,14 @@ use super::guard::{Blocked, Guard};
 use super::schedule::{self, Outcome};
 use super::settings::Settings;
 
+/// What a request says that it understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Feed,
+    Json,
+}
+
+const ACCEPT_JSON: &str = "application/json";
 const ACCEPT: &str = "application/atom+xml, application/rss+xml, application/feed+json;q=0.9, \
      application/xml;q=0.9, text/xml;q=0.9, */*;q=0.1";
 
@@ -42,6 +50,15 @@ pub struct Response {
     pub moved_to: Option<Url>,
     pub validators: Validators,
     pub max_age_s: Option<u64>,
+    /// Requests left to us and the seconds until there are more, where the server says so.
+    pub quota: Option<Quota>,
+}
+
+/// What `X-RateLimit-Remaining` and `X-RateLimit-Reset` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub remaining: u64,
+    pub reset_s: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +103,8 @@ impl FetchError {
 /// The client that all fetches share.
 pub struct Fetcher {
     client: Client,
+    /// For connections that change over to another protocol, which HTTP/2 has no word for.
+    upgrading: Client,
     guard: Guard,
     settings: Settings,
 }
@@ -102,32 +121,73 @@ impl Fetcher {
             allow_private: settings.allow_private_addresses,
             private_hosts: settings.private_hosts.clone().into(),
         };
-        let client = Client::builder()
-            .user_agent(agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(guard.clone())
-            .connect_timeout(Duration::from_millis(settings.connect_timeout_ms))
+        let builder = || {
+            Client::builder()
+                .user_agent(agent.clone())
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .dns_resolver(guard.clone())
+                .connect_timeout(Duration::from_millis(settings.connect_timeout_ms))
+        };
+        let client = builder()
             .read_timeout(Duration::from_millis(settings.read_timeout_ms))
             .pool_max_idle_per_host(1)
             .build()?;
-        Ok(Self { client, guard, settings: settings.clone() })
+        let upgrading = builder().http1_only().pool_max_idle_per_host(0).build()?;
+        Ok(Self { client, upgrading, guard, settings: settings.clone() })
+    }
+
+    /// Asks for another protocol on the connection, without following redirects.
+    pub async fn upgrade(&self, url: &Url, headers: HeaderMap) -> Result<reqwest::Response, FetchError> {
+        self.guard.check(url)?;
+        let limit = Duration::from_millis(self.settings.connect_timeout_ms);
+        let asked = self.upgrading.get(url.clone()).headers(headers).send();
+        let response = tokio::time::timeout(limit, asked).await;
+        let response = response.map_err(|_| FetchError::Timeout("to connect"))?.map_err(|e| failure(&e))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response);
+        }
+        let now_ms = super::clock::Clock::now_ms(&super::clock::SystemClock);
+        let retry_after_s =
+            text(response.headers(), header::RETRY_AFTER).and_then(|v| schedule::retry_after_s(&v, now_ms));
+        Err(FetchError::Status { status: response.status().as_u16(), retry_after_s })
     }
 
     /// Fetches `url`; `now_ms` turns a date in Retry-After into seconds.
     pub async fn get(&self, url: &Url, known: &Validators, now_ms: i64) -> Result<Response, FetchError> {
+        self.get_as(Wanted::Feed, url, known, now_ms).await
+    }
+
+    /// The same, of an API that answers in JSON.
+    pub async fn get_json(&self, url: &Url, now_ms: i64) -> Result<Response, FetchError> {
+        self.get_as(Wanted::Json, url, &Validators::default(), now_ms).await
+    }
+
+    async fn get_as(
+        &self,
+        wanted: Wanted,
+        url: &Url,
+        known: &Validators,
+        now_ms: i64,
+    ) -> Result<Response, FetchError> {
         let total = Duration::from_millis(self.settings.total_timeout_ms);
-        tokio::time::timeout(total, self.follow(url, known, now_ms))
+        tokio::time::timeout(total, self.follow(wanted, url, known, now_ms))
             .await
             .unwrap_or(Err(FetchError::Timeout("in all")))
     }
 
-    async fn follow(&self, start: &Url, known: &Validators, now_ms: i64) -> Result<Response, FetchError> {
+    async fn follow(
+        &self,
+        wanted: Wanted,
+        start: &Url,
+        known: &Validators,
+        now_ms: i64,
+    ) -> Result<Response, FetchError> {
         let mut url = start.clone();
         let mut moved_to = None;
         let mut permanent_so_far = true;
         for _ in 0..=self.settings.redirects_max {
-            let response = self.request(&url, known).await?;
+            let response = self.request(wanted, &url, known).await?;
             let status = response.status();
             if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return self.answer(response, url, moved_to, known, now_ms).await;
@@ -145,9 +205,15 @@ impl Fetcher {
         Err(FetchError::Redirect(format!("more than {} redirects", self.settings.redirects_max)))
     }
 
-    async fn request(&self, url: &Url, known: &Validators) -> Result<reqwest::Response, FetchError> {
+    async fn request(
+        &self,
+        wanted: Wanted,
+        url: &Url,
+        known: &Validators,
+    ) -> Result<reqwest::Response, FetchError> {
         self.guard.check(url)?;
-        let mut request = self.client.get(url.clone()).header(header::ACCEPT, ACCEPT);
+        let accept = if wanted == Wanted::Json { ACCEPT_JSON } else { ACCEPT };
+        let mut request = self.client.get(url.clone()).header(header::ACCEPT, accept);
         if known.url == url.as_str() {
             if let Some(etag) = &known.etag {
                 request = request.header(header::IF_NONE_MATCH, etag);
@@ -172,13 +238,15 @@ impl Fetcher {
         let max_age_s = text(&headers, header::CACHE_CONTROL)
             .and_then(|value| schedule::max_age_s(&value, text(&headers, header::AGE).as_deref()));
         let content_type = text(&headers, header::CONTENT_TYPE);
+        let quota = quota(&headers, now_ms);
         if status == StatusCode::NOT_MODIFIED && known.url == url.as_str() {
             let validators = known.clone();
-            return Ok(Response { body: None, content_type, url, moved_to, validators, max_age_s });
+            return Ok(Response { body: None, content_type, url, moved_to, validators, max_age_s, quota });
         }
         if status != StatusCode::OK {
-            let retry_after_s =
-                text(&headers, header::RETRY_AFTER).and_then(|v| schedule::retry_after_s(&v, now_ms));
+            let asked = text(&headers, header::RETRY_AFTER).and_then(|v| schedule::retry_after_s(&v, now_ms));
+            let exhausted = quota.filter(|q| status == StatusCode::TOO_MANY_REQUESTS && q.remaining == 0);
+            let retry_after_s = asked.or(exhausted.map(|q| q.reset_s));
             return Err(FetchError::Status { status: status.as_u16(), retry_after_s });
         }
         let body = self.body(response).await?;
@@ -187,7 +255,7 @@ impl Fetcher {
             etag: text(&headers, header::ETAG),
             last_modified: text(&headers, header::LAST_MODIFIED),
         };
-        Ok(Response { body: Some(body), content_type, url, moved_to, validators, max_age_s })
+        Ok(Response { body: Some(body), content_type, url, moved_to, validators, max_age_s, quota })
     }
 
     async fn body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, FetchError> {
@@ -205,6 +273,18 @@ impl Fetcher {
         }
         Ok(body)
     }
+}
+
+/// The reset is an RFC 3339 time (Mastodon) or seconds.
+fn quota(headers: &HeaderMap, now_ms: i64) -> Option<Quota> {
+    let named = |name| text(headers, header::HeaderName::from_static(name));
+    let remaining = named("x-ratelimit-remaining")?.trim().parse().ok()?;
+    let reset = named("x-ratelimit-reset")?;
+    let reset_s = match dataflows::time::Millis::parse(reset.trim()) {
+        Ok(at) => u64::try_from(at.0 - now_ms).unwrap_or(0).div_ceil(1_000),
+        Err(_) => schedule::retry_after_s(&reset, now_ms)?,
+    };
+    Some(Quota { remaining, reset_s })
 }
 
 fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {

@@ -92,6 +92,12 @@ impl Aliases {
     }
 }
 
+/// The id of an item whose platform vouches for its ids, out of the item's key: the id
+/// itself, or `=` and its hash if it is long or not plain.
+pub fn native_id(key: &str) -> &str {
+    key.strip_prefix("g:").or_else(|| key.strip_prefix('g')).unwrap_or(key)
+}
+
 pub const KEY_BYTES_MAX: usize = 128;
 
 /// Which rungs a feed can still be trusted with.

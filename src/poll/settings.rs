@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::source::INTERVAL_MIN_S;
+use super::source::{INTERVAL_MIN_S, Kind, Source};
+use crate::config::Rollout;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +31,38 @@ pub struct Settings {
     pub append_retry_ms: u64,
     pub seen_max: usize,
     pub seen_absent_s: u64,
+    pub seen_absent_ids_s: u64,
+    pub engagement_step_ratio: f64,
     pub published_ahead_max_s: u64,
+    pub silence_factor: f64,
+    pub silence_min_s: u64,
+    pub item_requests_max: usize,
+    pub item_requests_at_once: usize,
+    pub pages_max: usize,
+    pub reload_interval_s: u64,
+    pub discover_fetches_max: usize,
+    pub stream: super::stream::Settings,
+    pub endpoints: Endpoints,
+    /// Which videos of YouTube are taken in, by content id (`[features]
+    /// youtube_integration`, set by whoever starts polling); `None`: all.
+    #[serde(skip)]
+    pub youtube: Option<Rollout>,
+}
+
+impl Settings {
+    /// Whether the source is asked at all.
+    pub fn follows(&self, source: &Source) -> bool {
+        source.kind != Kind::Youtube || !self.youtube.is_some_and(|share| share.is_off())
+    }
+}
+
+/// Where `sources add` asks about handles.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoints {
+    pub youtube: String,
+    pub bluesky: String,
+    pub mastodon: String,
 }
 
 impl Settings {
@@ -54,6 +86,17 @@ impl Settings {
             ("in_flight_max", self.in_flight_max >= 1, "must be at least 1"),
             ("host_requests_per_minute", self.host_requests_per_minute >= 1, "must be at least 1"),
             ("append_records_max", self.append_records_max >= 1, "must be at least 1"),
+            (
+                "engagement_step_ratio",
+                self.engagement_step_ratio > 0.0 && self.engagement_step_ratio <= 10.0,
+                "must be above 0 and at most 10",
+            ),
+            ("silence_factor", self.silence_factor >= 1.0, "must be at least 1"),
+            ("item_requests_max", self.item_requests_max >= 1, "must be at least 1"),
+            ("item_requests_at_once", self.item_requests_at_once >= 1, "must be at least 1"),
+            ("pages_max", self.pages_max >= 1, "must be at least 1"),
+            ("reload_interval_s", self.reload_interval_s >= 1, "must be at least 1"),
+            ("stream.buffer_messages_max", self.stream.buffer_messages_max >= 1, "must be at least 1"),
             ("append_retry_ms", self.append_retry_ms >= 1, "must be at least 1"),
             ("contact", one_line(&self.contact), "must be one line of ASCII"),
         ];

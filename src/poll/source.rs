@@ -9,22 +9,25 @@
 //! interval_s = 900            # default: [poll] interval_s
 //! backfill = "last:5"         # none (default), last:N, since:TIME
 //! ```
-//! A new platform is one more `type`: its own file under `poll/`, one arm here.
+//! Every type has `name`, `interval_s` and `backfill`; [`Kind`] has what only one of
+//! them has. A new platform is one more `type`: its own file under `poll/`, one
+//! variant here and its table in `tables`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use dataflows::time::Millis;
-use serde::Deserialize;
 use url::Url;
+
+mod tables;
 
 /// The sources that are followed when nobody wrote a file of their own.
 pub const DEFAULT: &str = include_str!("../../config/sources.toml");
 
 /// Polls closer together than this only make a publisher block us.
 pub const INTERVAL_MIN_S: u64 = 60;
-const NAME_BYTES_MAX: usize = 100;
+pub const NAME_BYTES_MAX: usize = 100;
 
 /// What to emit at the very first poll of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,16 @@ pub enum Backfill {
     Last(usize),
     /// What was published since. Items without a date are not emitted.
     Since(Millis),
+}
+
+impl fmt::Display for Backfill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(f, "none"),
+            Self::Last(n) => write!(f, "last:{n}"),
+            Self::Since(at) => write!(f, "since:{at}"),
+        }
+    }
 }
 
 impl FromStr for Backfill {
@@ -58,32 +71,89 @@ impl FromStr for Backfill {
     }
 }
 
-/// One RSS or Atom feed to follow.
+/// One thing to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Identity of the source in state and in content ids; see [`feed_key`].
+    /// Identity of the source in state, and of a feed in content ids; see [`feed_key`].
     pub key: String,
     pub name: String,
+    /// Where it is asked; of a stream the first of its hosts.
     pub url: Url,
     pub platform: String,
     pub interval_s: Option<u64>,
     pub backfill: Backfill,
+    pub kind: Kind,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-enum Table {
-    Feed(FeedTable),
+/// What sort of platform a source is on, with what only that sort has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// RSS, Atom or JSON Feed; podcasts are these.
+    Feed,
+    /// The Atom feed of a YouTube channel or playlist.
+    Youtube,
+    HackerNews(HackerNews),
+    Mastodon(Mastodon),
+    /// A Jetstream of Bluesky: pushed, not polled.
+    Bluesky(Bluesky),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FeedTable {
-    url: String,
-    name: Option<String>,
-    platform: Option<String>,
-    interval_s: Option<u64>,
-    backfill: Option<String>,
+impl Kind {
+    /// The `type` in sources.toml.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Feed => "feed",
+            Self::Youtube => "youtube",
+            Self::HackerNews(_) => "hackernews",
+            Self::Mastodon(_) => "mastodon",
+            Self::Bluesky(_) => "bluesky",
+        }
+    }
+
+    /// Whether the platform pushes over a connection that stays open.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Bluesky(_))
+    }
+
+    /// Whether its items have ids that the platform vouches for, so that identity
+    /// need not be guessed and is the same in every source that shows the item.
+    pub fn has_ids(&self) -> bool {
+        !matches!(self, Self::Feed)
+    }
+}
+
+/// Stories of Hacker News.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HackerNews {
+    /// Of `top`, `new`, `best`, `ask`, `show`, `job`.
+    pub lists: Vec<String>,
+    /// Stories from the head of each list.
+    pub stories_max: usize,
+}
+
+/// A timeline that a Mastodon instance shows to everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mastodon {
+    /// The host that answers, as people write it.
+    pub instance: String,
+}
+
+/// Posts of Bluesky, out of the stream of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bluesky {
+    /// Hosts of the same stream, asked in turn after a failure.
+    pub hosts: Vec<Url>,
+    /// Record types, as `wantedCollections` takes them.
+    pub collections: Vec<String>,
+    /// Only these accounts (`did:…`); all when empty.
+    pub authors: Vec<String>,
+    /// Only posts that say to be in one of these languages; all when empty.
+    pub langs: Vec<String>,
+    /// Only posts with one of these words, case aside; all when empty.
+    pub keywords: Vec<String>,
+    pub replies: bool,
+    /// New posts a minute; what is over is counted and left out.
+    pub posts_per_minute_max: Option<u32>,
 }
 
 /// What is wrong with a `sources.toml`, all of it.
@@ -124,76 +194,21 @@ pub fn parse(text: &str) -> Result<Vec<Source>, SourcesError> {
     let mut keys = BTreeMap::new();
     for (index, table) in tables.into_iter().enumerate() {
         let number = index + 1;
-        match read(table) {
+        match tables::read(table) {
             Err(reasons) => errors.extend(reasons.into_iter().map(|r| format!("source {number}: {r}"))),
             Ok(source) => {
                 if let Some(first) = names.insert(source.name.clone(), number) {
                     errors.push(format!("source {number}: name {:?} is that of source {first}", source.name));
                 }
                 if let Some(first) = keys.insert(source.key.clone(), number) {
-                    errors.push(format!("source {number}: url {} is that of source {first}", source.url));
+                    let what = if source.kind == Kind::Feed { "url" } else { "what it follows," };
+                    errors.push(format!("source {number}: {what} {} is that of source {first}", source.url));
                 }
                 sources.push(source);
             }
         }
     }
     if errors.is_empty() { Ok(sources) } else { Err(SourcesError(errors)) }
-}
-
-fn read(table: toml::Value) -> Result<Source, Vec<String>> {
-    // serde names the fields of a tagged enum badly, so the tag is checked first.
-    match table.get("type").map(|t| t.as_str()) {
-        None => return Err(vec!["type is missing (known: \"feed\")".into()]),
-        Some(Some("feed")) => {}
-        Some(other) => {
-            return Err(vec![format!(
-                "type {:?} is unknown (known: \"feed\")",
-                other.unwrap_or("of another kind")
-            )]);
-        }
-    }
-    let Table::Feed(feed) = table.try_into().map_err(|e: toml::de::Error| vec![e.message().to_string()])?;
-    read_feed(feed)
-}
-
-fn read_feed(feed: FeedTable) -> Result<Source, Vec<String>> {
-    let mut errors = Vec::new();
-    let url = match Url::parse(&feed.url) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
-        Ok(url) if url.has_host() => {
-            errors.push(format!("url {:?} is not http or https", feed.url));
-            None
-        }
-        _ => {
-            errors.push(format!("url {:?} is not a URL", feed.url));
-            None
-        }
-    };
-    if url.as_ref().is_some_and(|u| !u.username().is_empty() || u.password().is_some()) {
-        errors.push("url must not carry a user name or password: it is shown in logs and pages".into());
-    }
-    let platform = feed.platform.unwrap_or_else(|| "rss".to_string());
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-    if platform.is_empty() || platform.len() > 32 || !platform.chars().all(plain) {
-        errors.push(format!("platform {platform:?} must be 1 to 32 of a-z, 0-9, - and _"));
-    }
-    if feed.interval_s.is_some_and(|s| s < INTERVAL_MIN_S) {
-        errors.push(format!("interval_s must be at least {INTERVAL_MIN_S}"));
-    }
-    if feed.name.as_ref().is_some_and(|n| n.trim().is_empty() || n.len() > NAME_BYTES_MAX) {
-        errors.push(format!("name must have 1 to {NAME_BYTES_MAX} bytes"));
-    }
-    let backfill = feed.backfill.as_deref().unwrap_or("none").parse().unwrap_or_else(|e| {
-        errors.push(e);
-        Backfill::None
-    });
-    match url {
-        Some(url) if errors.is_empty() => {
-            let name = feed.name.unwrap_or_else(|| url.host_str().unwrap_or_default().to_string());
-            Ok(Source { key: feed_key(&url), name, url, platform, interval_s: feed.interval_s, backfill })
-        }
-        _ => Err(errors),
-    }
 }
 
 /// The stable key of a feed: its host, and 12 hexadecimal digits of a hash of
@@ -219,7 +234,14 @@ mod tests {
     fn the_default_sources_are_valid() {
         let sources = parse(DEFAULT).expect("config/sources.toml");
         assert!(sources.len() >= 4);
-        assert!(sources.iter().all(|s| s.url.scheme() == "https" && s.backfill != Backfill::None));
+        assert!(sources.iter().all(|s| s.url.scheme() == "https"));
+        assert!(sources.iter().all(|s| s.kind.is_stream() || s.backfill != Backfill::None));
+        let platforms: std::collections::BTreeSet<&str> =
+            sources.iter().map(|s| s.platform.as_str()).collect();
+        assert_eq!(
+            platforms.into_iter().collect::<Vec<_>>(),
+            ["bluesky", "hackernews", "mastodon", "rss", "youtube"]
+        );
     }
 
     #[test]

@@ -17,9 +17,10 @@ use super::changes::{Changes, Known};
 use super::feed::Wishes;
 use super::fetch::Validators;
 use super::identity::{Hash, Ladder};
+use super::rhythm::Rhythm;
 
 pub const FILE: &str = "poll.sqlite";
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE setting (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -31,6 +32,12 @@ const SCHEMA: &str = "
     CREATE TABLE undated (
         source TEXT NOT NULL, key TEXT NOT NULL, first_seen_ms INTEGER NOT NULL,
         PRIMARY KEY (source, key)) WITHOUT ROWID;
+";
+
+/// Since version 2: posts of streams that were told, by a hash of their id.
+const SCHEMA_TOLD: &str = "
+    CREATE TABLE told (source TEXT NOT NULL, id INTEGER NOT NULL, time_us INTEGER NOT NULL,
+        PRIMARY KEY (source, id)) WITHOUT ROWID;
 ";
 
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +75,15 @@ pub struct State {
     pub broken: u64,
     /// Records that the log refused for good.
     pub rejected: u64,
+    /// Items told to be gone.
+    pub deleted: u64,
+    /// How far a platform that numbers its items, or a stream, was followed.
+    pub cursor: Option<String>,
+    /// Ids of the last page and the items' keys, for platforms that page by ids of
+    /// their own: what is missing from the next page was deleted.
+    pub page: Vec<(String, String)>,
+    /// When items came.
+    pub rhythm: Rhythm,
 }
 
 pub struct Store {
@@ -82,8 +98,11 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
         match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-            0 => connection
-                .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"))?,
+            0 => connection.execute_batch(&format!(
+                "BEGIN; {SCHEMA} {SCHEMA_TOLD} PRAGMA user_version = {VERSION}; COMMIT;"
+            ))?,
+            1 => connection
+                .execute_batch(&format!("BEGIN; {SCHEMA_TOLD} PRAGMA user_version = {VERSION}; COMMIT;"))?,
             VERSION => {}
             other => return Err(StoreError::Version(other)),
         }
@@ -213,9 +232,52 @@ impl Store {
             transaction.execute("DELETE FROM source WHERE key = ?1", [key])?;
             transaction.execute("DELETE FROM item WHERE source = ?1", [key])?;
             transaction.execute("DELETE FROM undated WHERE source = ?1", [key])?;
+            transaction.execute("DELETE FROM told WHERE source = ?1", [key])?;
         }
         transaction.commit()?;
         Ok(unused.len())
+    }
+
+    /// The last `max` posts of a stream that were told and the one before, which says how
+    /// far back they go; the oldest first.
+    pub fn told(&self, source: &str, max: usize) -> Result<Vec<(i64, u64)>, StoreError> {
+        let connection = self.connection.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT id, time_us FROM told WHERE source = ?1 ORDER BY time_us DESC, id LIMIT ?2",
+        )?;
+        let max = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
+        let rows = statement
+            .query_map(params![source, max], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+        let mut told: Vec<(i64, u64)> = rows.collect::<Result<_, _>>()?;
+        told.reverse();
+        Ok(told)
+    }
+
+    /// After the log has the records of a stream: its state and what was told; what is
+    /// older than `forgotten_us` goes.
+    pub fn commit_told(
+        &self,
+        source: &str,
+        state: &State,
+        told: &[(i64, u64)],
+        forgotten_us: u64,
+    ) -> Result<(), StoreError> {
+        let text = serde_json::to_string(state)?;
+        let us = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
+        let mut connection = self.connection.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute("INSERT OR REPLACE INTO source VALUES (?1, ?2)", params![source, text])?;
+        for (id, time_us) in told {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO told VALUES (?1, ?2, ?3)")?
+                .execute(params![source, id, us(*time_us)])?;
+        }
+        if forgotten_us > 0 {
+            transaction
+                .prepare_cached("DELETE FROM told WHERE source = ?1 AND time_us < ?2")?
+                .execute(params![source, us(forgotten_us)])?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// How many items are remembered of a source.

@@ -35,6 +35,11 @@ impl LogDouble {
         self.faults.lock().unwrap().extend(faults);
     }
 
+    /// Forgets what was scripted.
+    pub fn mend(&self) {
+        self.faults.lock().unwrap().clear();
+    }
+
     pub fn poison(&self, content: &str) {
         *self.poison.lock().unwrap() = Some(content.to_string());
     }

@@ -227,7 +227,8 @@ async fn a_poll_that_waits_for_a_full_log_can_be_stopped_and_is_done_again() {
         }
     };
     let folder = bench.folder.path();
-    poll::run(bench.settings.clone(), bench.sources.clone(), log, folder, clock, asked).await.expect("ends");
+    let following = poll::Following { sources: bench.sources.clone(), overlay: None };
+    poll::run(bench.settings.clone(), following, log, folder, clock, asked).await.expect("ends");
     assert!(bench.log.take().is_empty());
 
     let log = Arc::new(LogDouble::default());
@@ -237,9 +238,8 @@ async fn a_poll_that_waits_for_a_full_log_can_be_stopped_and_is_done_again() {
         }
     };
     let clock = Arc::new(SystemClock);
-    poll::run(bench.settings.clone(), bench.sources.clone(), log.clone(), folder, clock, arrived)
-        .await
-        .expect("ends");
+    let following = poll::Following { sources: bench.sources.clone(), overlay: None };
+    poll::run(bench.settings.clone(), following, log.clone(), folder, clock, arrived).await.expect("ends");
     assert_eq!(titles(&log.take()), ["One"]);
     assert!(poll::status().iter().all(|s| s.key != bench.sources[0].key), "no status of what does not run");
 }
@@ -314,19 +314,19 @@ async fn the_commands_and_the_endpoint_show_the_sources() {
     assert_ne!(first["sources"][0]["key"], second["sources"][0]["key"]);
     api.abort();
 
-    use poll::command::{SourcesCommand, run};
+    use poll::command::{Place, SourcesCommand, run};
     let mut out = Vec::new();
     let folder = bench.folder.path();
+    let overlay = poll::overlay::OverlayFile(folder.join("sources.toml"));
+    let place = Place { settings: &bench.settings, sources: &bench.sources, folder, overlay };
     let command = SourcesCommand::List { json: true };
-    run(command, &bench.settings, &bench.sources, folder, &mut out)
-        .await
-        .expect("lists beside a running poller");
+    run(command, &place, &mut out).await.expect("lists beside a running poller");
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count(), 2);
     assert!(text.lines().next().unwrap().contains("\"condition\":\"ok\""), "{text}");
     let mut out = Vec::new();
     let command = SourcesCommand::Check { names: vec![] };
-    let well = run(command, &bench.settings, &bench.sources, folder, &mut out).await.expect("checks");
+    let well = run(command, &place, &mut out).await.expect("checks");
     let text = String::from_utf8(out).unwrap();
     assert!(
         !well && text.contains("\"A feed\", 1 entries, told apart by guid") && text.contains("answered 404"),

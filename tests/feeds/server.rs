@@ -12,6 +12,8 @@ use axum::response::Response;
 
 type Answer = Arc<dyn Fn(&HeaderMap) -> Response + Send + Sync>;
 
+pub const QUERY: &str = "x-query";
+
 #[derive(Default)]
 struct Shared {
     answers: Mutex<BTreeMap<String, Answer>>,
@@ -49,6 +51,23 @@ impl Server {
     pub fn feed(&self, path: &str, body: impl Into<Vec<u8>>) {
         let body = body.into();
         self.on(path, move |_| reply(200, &[("content-type", "application/xml")], body.clone()));
+    }
+
+    /// A 200 with this JSON.
+    pub fn json(&self, path: &str, body: &serde_json::Value) {
+        let body = body.to_string();
+        self.on(path, move |_| {
+            reply(200, &[("content-type", "application/json; charset=utf-8")], body.clone())
+        });
+    }
+
+    /// The paths and queries asked for since the last call.
+    pub fn asked_with_queries(&self) -> Vec<String> {
+        let whole = |(path, headers): (String, HeaderMap)| match headers[QUERY].to_str().unwrap() {
+            "" => path,
+            query => format!("{path}?{query}"),
+        };
+        self.requests().into_iter().map(whole).collect()
     }
 
     pub fn status(&self, path: &str, status: u16, headers: &'static [(&'static str, &'static str)]) {
@@ -96,7 +115,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         tokio::task::yield_now().await;
     }
     let path = request.uri().path().to_string();
-    let headers = request.headers().clone();
+    let mut headers = request.headers().clone();
+    // Answers see the question's query this way.
+    headers.insert(QUERY, request.uri().query().unwrap_or_default().parse().expect("a query is ASCII"));
     shared.asked.lock().unwrap().push((path.clone(), headers.clone()));
     let answer = shared.answers.lock().unwrap().get(&path).cloned();
     let response =

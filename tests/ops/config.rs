@@ -250,6 +250,7 @@ fn the_runbooks_environment_starts_and_says_what_has_no_effect() {
         "ENABLE_DISCORD_PUBLISHING",
         "ENABLE_SENTIMENT_ANALYSIS",
         "ENABLE_PII_DETECTION",
+        "ENABLE_YOUTUBE_INTEGRATION",
     ];
     for line in
         text.lines().filter(|line| line.contains('=') && !line.starts_with('#') && !line.ends_with('='))
