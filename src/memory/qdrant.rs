@@ -14,7 +14,8 @@
 //!
 //! Both halves of a search are one batched query, fused by `search.rs` and not by
 //! Qdrant: its fusion works on points, and an item's words and chunks are different
-//! points; it also does not tell the single ranks.
+//! points; it also does not tell the single ranks. This file is long because the
+//! collection, its writes and its questions share one layout of points.
 
 mod points;
 

@@ -76,7 +76,7 @@ fn a_new_committer_ends_the_transaction_its_predecessor_left_open() {
 #[test]
 fn properties_pass_through_unless_they_break_exactness() {
     let allowed = Deployment::kafka().with(|s| {
-        s.kafka.properties = [("socket.keepalive.enable".to_string(), Password::new("true"))].into()
+        s.kafka.properties = [("socket.keepalive.enable".to_string(), Password::new("true"))].into();
     });
     allowed.start().append(vec![record(PLAIN, "a", "1")]).expect("appended");
     for (name, value) in [("isolation.level", "read_uncommitted"), ("no.such.property", "1")] {

@@ -1,4 +1,5 @@
-//! What every memory promises.
+//! What every memory promises. This file is long because it is one contract, run against
+//! each memory.
 
 use std::sync::Arc;
 

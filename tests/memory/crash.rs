@@ -37,7 +37,7 @@ fn a_killed_process_leaves_each_vector_once_and_a_memory_that_equals_the_log() {
     }
     // The last one comes to the end by itself.
     let log = open_log(folder.path());
-    work(folder.path(), log.clone(), &last);
+    work(folder.path(), &log, &last);
 
     let mut seen = BTreeMap::new();
     for stored in read_all(&*log, topic::VECTORS) {
@@ -103,7 +103,7 @@ fn write_history(folder: &Path, random: &mut StdRng) -> BTreeMap<String, Option<
 }
 
 /// Both lines, until everything is embedded and remembered.
-fn work(folder: &Path, log: Arc<dyn tidings::log::Log>, last: &BTreeMap<String, Option<String>>) {
+fn work(folder: &Path, log: &Arc<dyn tidings::log::Log>, last: &BTreeMap<String, Option<String>>) {
     let memory = Arc::new(Sqlite::open(&shipped().memory.sqlite, &memory_path(folder)).expect("opens"));
     let stop = Arc::new(AtomicBool::new(false));
     let mut settings = shipped();
@@ -180,5 +180,5 @@ fn the_child_that_works_until_it_is_killed() {
     // More than there is: the child never finds that it is done.
     let last = (0..=ITEMS * 2).map(|n| (n.to_string(), Some(String::new()))).collect();
     let log = open_log(&folder);
-    work(&folder, log, &last);
+    work(&folder, &log, &last);
 }

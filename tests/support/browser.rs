@@ -121,7 +121,7 @@ impl Browser {
                     return Element(id.expect("an element's id").to_string());
                 }
                 Err(error) => {
-                    assert!(Instant::now() < until, "{xpath} did not appear: {error}\n{}", self.text())
+                    assert!(Instant::now() < until, "{xpath} did not appear: {error}\n{}", self.text());
                 }
             }
             std::thread::sleep(Duration::from_millis(100));

@@ -4,7 +4,8 @@
 //! What is answered here is answered as Qdrant documents it: cosine over named
 //! dense vectors, sparse dot products with the IDF modifier over the points that
 //! have the vector, filters, `already exists`, `doesn't exist`, refused dimensions.
-//! What Tidings does not call is `unimplemented`, so that a test notices.
+//! What Tidings does not call is `unimplemented`, so that a test notices. This file is
+//! long because the client's generated traits ask for every method of two services.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -173,8 +174,8 @@ impl Service {
 impl Collection {
     fn dense_params(&self, name: &str) -> Option<VectorParams> {
         match self.config.vectors_config.as_ref()?.config.as_ref()? {
-            vectors_config::Config::ParamsMap(map) => map.map.get(name).cloned(),
-            vectors_config::Config::Params(params) => name.is_empty().then(|| params.clone()),
+            vectors_config::Config::ParamsMap(map) => map.map.get(name).copied(),
+            vectors_config::Config::Params(params) => name.is_empty().then_some(*params),
         }
     }
 

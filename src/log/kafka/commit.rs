@@ -213,8 +213,8 @@ impl Committer for KafkaCommitter {
         if transaction.records.is_empty() && transaction.positions.is_empty() {
             return Ok(());
         }
-        self.know_group(&transaction)?;
-        self.send_records(&transaction)?;
+        self.know_group(transaction)?;
+        self.send_records(transaction)?;
         count_written(&transaction.records);
         Ok(())
     }
