@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use dataflows::embed::{Embedded, Payload, TextHash};
 use dataflows::event::Version;
-use dataflows::record::Positions;
 use dataflows::time::Millis;
 use dataflows::vector::Vector;
 use hdrhistogram::Histogram;
@@ -67,7 +66,7 @@ fn insert(memory: &dyn Memory, random: &mut StdRng, count: usize, batch: usize) 
         }
         done += changes.len() / 2;
         let started = Instant::now();
-        memory.apply(&Batch { changes, positions: Positions::new(), as_of: None }).expect("applied");
+        memory.apply(&Batch { changes, ..Batch::default() }).expect("applied");
         spent += started.elapsed();
     }
     println!(

@@ -2,7 +2,7 @@
 //! and `GET /v1/dead-letters`.
 //!
 //! A cache of the topic: it starts empty, reads from the beginning, and follows. It
-//! holds [`LETTERS_MAX`] letters with the first characters of their records; all of
+//! holds `LETTERS_MAX` letters with the first characters of their records; all of
 //! them whole are in the topic.
 
 use std::collections::{BTreeMap, HashMap};

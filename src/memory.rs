@@ -147,6 +147,9 @@ impl Change {
 pub struct Batch {
     pub changes: Vec<Change>,
     pub positions: Positions,
+    /// Positions that the memory must have for these changes to follow what it holds: one
+    /// that was lost under us refuses, so that nothing is passed over.
+    pub after: Positions,
     /// The latest pipeline time among the records.
     pub as_of: Option<Millis>,
 }

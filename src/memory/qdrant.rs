@@ -5,7 +5,9 @@
 //! - `item`: one for each content id, found by words, and what hits are shown from;
 //! - `gone`: in the place of a deleted item, so that nothing older returns;
 //! - `chunk`: one for each embedded chunk, id = UUIDv5 of content id, chunk and model;
-//! - `about`: a single one with the model, the positions and the schema.
+//! - `about`: a single one with the model, the positions and the schema;
+//! - `birth`: a random mark of the collection. `about` repeats it, so that positions which
+//!   were on their way when a collection was replaced are not taken for the new one's.
 //!
 //! Invariants: points are written with `wait`, then `about` with the positions, so a
 //! crash between repeats writes that change nothing; a collection restored from a
@@ -159,6 +161,14 @@ impl Qdrant {
             let index = CreateFieldIndexCollectionBuilder::new(name, *field, *kind).wait(true);
             self.call(|| self.client.create_field_index(index.clone()))?;
         }
+        let birth = match self.birth()? {
+            Some(birth) => birth,
+            None => {
+                self.upsert(&[points::birth()])?;
+                // Who else was at it may have been the last.
+                self.birth()?.ok_or_else(|| self.replaced())?
+            }
+        };
         let found = self.get(&[points::about_id()])?;
         let about = match found.into_iter().next() {
             Some(point) => points::read_about(point.payload).ok_or_else(|| {
@@ -166,8 +176,21 @@ impl Qdrant {
             })?,
             None => About::default(),
         };
+        // What was written for a collection that is gone says nothing of this one.
+        let about = if about.birth == birth { about } else { About { birth, ..About::default() } };
         *self.about.lock() = Some(about.clone());
         Ok(about)
+    }
+
+    /// What tells this collection from another of the same name.
+    fn birth(&self) -> Result<Option<String>, MemoryError> {
+        let found = self.get(&[points::birth_id()])?;
+        Ok(found.into_iter().next().and_then(|point| points::read_birth(&point.payload)))
+    }
+
+    fn replaced(&self) -> MemoryError {
+        *self.about.lock() = None;
+        MemoryError::Retry(format!("collection {} was replaced by another", self.settings.collection))
     }
 
     fn create(&self) -> Result<(), MemoryError> {
@@ -298,6 +321,9 @@ impl Memory for Qdrant {
 
     fn apply(&self, batch: &Batch) -> Result<(), MemoryError> {
         let mut about = self.about()?;
+        if !about.covers(&batch.after) {
+            return Err(self.replaced());
+        }
         self.model_for(&mut about, &batch.changes)?;
         let model = about.model.clone().unwrap_or_default();
         let ids = batch.changes.iter().map(|change| points::id_of(change, &model)).collect();
@@ -342,6 +368,9 @@ impl Memory for Qdrant {
         about.positions.extend(batch.positions.iter().map(|(partition, next)| (partition.clone(), *next)));
         about.as_of = about.as_of.max(batch.as_of);
         self.upsert(&[points::about(&about)])?;
+        if self.birth()?.as_ref() != Some(&about.birth) {
+            return Err(self.replaced());
+        }
         *self.about.lock() = Some(about);
         Ok(())
     }
@@ -412,8 +441,7 @@ impl Memory for Qdrant {
     }
 
     fn reflects(&self, positions: &Positions) -> Result<bool, MemoryError> {
-        let about = self.about()?;
-        Ok(positions.iter().all(|(at, next)| about.positions.get(at).copied().unwrap_or(0) >= *next))
+        Ok(self.about()?.covers(positions))
     }
 
     fn expire(&self, before: Millis) -> Result<(), MemoryError> {

@@ -139,7 +139,8 @@ impl Line<'_> {
                 // After the last piece everything read is applied, control records included.
                 positions.clone_from(reached);
             }
-            let (batch, refused) = changes(&piece, positions);
+            let (mut batch, refused) = changes(&piece, positions);
+            batch.after.clone_from(&self.stored.borrow());
             as_of = as_of.max(batch.as_of);
             if !self.bury(refused)? {
                 return Ok(Outcome::Stopped);
@@ -260,7 +261,7 @@ fn lag(topics: &[TopicInfo], name: &str, positions: &Positions) -> u64 {
 /// The changes of the records in order, items before chunks, and the dead letters.
 fn changes(records: &[Stored], positions: Positions) -> (Batch, Vec<Record>) {
     let mut refused = Vec::new();
-    let mut batch = Batch { changes: Vec::new(), positions, as_of: None };
+    let mut batch = Batch { positions, ..Batch::default() };
     for name in TOPICS {
         for stored in records.iter().filter(|stored| &*stored.topic == name) {
             batch.as_of = batch.as_of.max(Some(Millis(stored.timestamp_ms)));

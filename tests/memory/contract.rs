@@ -428,9 +428,11 @@ pub fn positions_and_content_survive_reopening(deployment: &Deployment) {
         let memory = deployment.open();
         assert_eq!(memory.state().expect("state").positions, Positions::new());
         let changes = whole(item("x:1", "", "cat"));
-        memory.apply(&Batch { changes, positions: first, as_of: Some(Millis(70)) }).expect("applied");
         memory
-            .apply(&Batch { changes: Vec::new(), positions: second, as_of: Some(Millis(60)) })
+            .apply(&Batch { changes, positions: first, as_of: Some(Millis(70)), ..Batch::default() })
+            .expect("applied");
+        memory
+            .apply(&Batch { positions: second, as_of: Some(Millis(60)), ..Batch::default() })
             .expect("applied");
     }
     let memory = deployment.open();

@@ -162,7 +162,7 @@ pub fn whole(item: Item) -> Vec<Change> {
 }
 
 pub fn batch(changes: Vec<Change>) -> Batch {
-    Batch { changes, positions: Positions::new(), as_of: None }
+    Batch { changes, ..Batch::default() }
 }
 
 pub fn query(text: &str) -> Query {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use dataflows::record::{Positions, TopicPartition, topic};
 use tidings::config::Secret;
 use tidings::memory::qdrant::Qdrant;
-use tidings::memory::{Memory, MemoryError};
+use tidings::memory::{Batch, Memory, MemoryError};
 
 use crate::fixtures::*;
 use crate::qdrant_server::{Faults, Server};
@@ -46,8 +47,8 @@ fn a_lost_reply_repeats_the_write_without_harm() {
     memory.apply(&batch(whole(item("x:1", "", "cat")))).expect("applied");
     let state = memory.state().expect("state");
     assert_eq!((state.items, state.chunks[MODEL]), (1, 1));
-    // One item, one chunk, and what the collection says of itself.
-    assert_eq!(server.points("tidings"), 3);
+    // One item, one chunk, and the two points that say what the collection is.
+    assert_eq!(server.points("tidings"), 4);
     assert!(server.writes() >= 4, "two writes and two repetitions: {}", server.writes());
 }
 
@@ -126,4 +127,32 @@ fn a_collection_of_someone_else_is_refused() {
         Err(MemoryError::Misconfigured(reason)) => assert!(reason.contains("tidings"), "{reason}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// The collection is dropped, and made again by somebody who searches, while a writer
+/// still believes in the one that it knew.
+#[test]
+fn a_collection_that_was_replaced_is_not_taken_for_the_one_that_was_filled() {
+    let server = Server::start();
+    let (writer, searcher) = (open(&server, None), open(&server, None));
+    let at = |next| Positions::from([(TopicPartition::new(topic::ENRICHED, 0), next)]);
+    let write = |id: &str, after: Positions, positions: Positions| {
+        writer.apply(&Batch { changes: whole(item(id, "", "cat")), after, positions, ..Batch::default() })
+    };
+    write("x:1", Positions::new(), at(10)).expect("applied");
+    for _ in 0..2 {
+        server.drop_collection("tidings");
+        assert_eq!(searcher.state().map(|state| state.items).unwrap_or(0), 0);
+        assert_eq!(searcher.state().expect("made again").items, 0);
+        let refused = write("x:2", at(10), at(20));
+        assert!(matches!(refused, Err(MemoryError::Retry(_))), "{refused:?}");
+        assert!(!writer.reflects(&at(10)).expect("asked"), "it must be filled from the beginning");
+        assert!(
+            matches!(write("x:2", at(10), at(20)), Err(MemoryError::Retry(_))),
+            "and not from where it was"
+        );
+        write("x:1", Positions::new(), at(10)).expect("filled again");
+        assert!(writer.reflects(&at(10)).expect("asked"));
+    }
+    assert_eq!(open(&server, None).state().expect("state").positions, at(10));
 }

@@ -68,6 +68,7 @@ pub(super) enum Kind {
     Gone,
     Chunk,
     About,
+    Birth,
 }
 
 impl Kind {
@@ -77,6 +78,7 @@ impl Kind {
             Kind::Gone => "gone",
             Kind::Chunk => "chunk",
             Kind::About => "about",
+            Kind::Birth => "birth",
         }
     }
 }
@@ -86,6 +88,8 @@ impl Kind {
 pub(super) struct About {
     /// `None` until the first chunk.
     pub(super) model: Option<String>,
+    /// Of the collection that this was written for.
+    pub(super) birth: String,
     pub(super) positions: Positions,
     pub(super) as_of: Option<Millis>,
 }
@@ -98,8 +102,29 @@ fn chunk_id(id: &str, chunk: u32, model: &str) -> String {
     Uuid::new_v5(&NAMESPACE, format!("chunk\n{}\n{model}", chunk_key(id, chunk)).as_bytes()).to_string()
 }
 
+impl About {
+    /// Whether everything before `positions` is in.
+    pub(super) fn covers(&self, positions: &Positions) -> bool {
+        positions.iter().all(|(at, next)| self.positions.get(at).copied().unwrap_or(0) >= *next)
+    }
+}
+
 pub(super) fn about_id() -> PointId {
     Uuid::new_v5(&NAMESPACE, b"about").to_string().into()
+}
+
+pub(super) fn birth_id() -> PointId {
+    Uuid::new_v5(&NAMESPACE, b"birth").to_string().into()
+}
+
+/// The point that tells one collection from another of the same name.
+pub(super) fn birth() -> PointStruct {
+    let payload = json!({ "kind": Kind::Birth.name(), "birth": Uuid::new_v4().to_string() });
+    PointStruct { id: Some(birth_id()), ..point_of("", WORDS, no_words(), payload) }
+}
+
+pub(super) fn read_birth(payload: &HashMap<String, Value>) -> Option<String> {
+    text_of(payload, "birth")
 }
 
 /// The point that a change is about.
@@ -216,6 +241,7 @@ struct AboutPayload {
     kind: String,
     schema: u32,
     model: Option<String>,
+    birth: String,
     /// `topic/partition` -> the offset of the next record.
     positions: BTreeMap<String, i64>,
     as_of: Option<i64>,
@@ -226,6 +252,7 @@ pub(super) fn about(about: &About) -> PointStruct {
         kind: Kind::About.name().into(),
         schema: SCHEMA,
         model: about.model.clone(),
+        birth: about.birth.clone(),
         positions: about.positions.iter().map(|(at, next)| (at.to_string(), *next as i64)).collect(),
         as_of: about.as_of.map(|at| at.0),
     };
@@ -243,7 +270,7 @@ pub(super) fn read_about(payload: HashMap<String, Value>) -> Option<About> {
         Some((TopicPartition::new(topic, partition.parse().ok()?), *next as u64))
     };
     let positions = read.positions.iter().map(position).collect::<Option<Positions>>()?;
-    Some(About { model: read.model, positions, as_of: read.as_of.map(Millis) })
+    Some(About { model: read.model, birth: read.birth, positions, as_of: read.as_of.map(Millis) })
 }
 
 fn point_of(id: &str, name: &str, vector: Vector, payload: serde_json::Value) -> PointStruct {
@@ -339,6 +366,7 @@ mod tests {
     fn what_the_collection_says_of_itself_reads_back() {
         let written = About {
             model: Some("m@1".into()),
+            birth: "b".into(),
             positions: Positions::from([(TopicPartition::new("content.vectors", 3), 77)]),
             as_of: Some(Millis(5)),
         };
