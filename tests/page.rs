@@ -150,6 +150,22 @@ fn what_is_refused_is_shown_with_its_reason() {
 }
 
 #[test]
+fn a_source_that_fails_is_shown_with_its_error() {
+    let program = Program::start(|command, config| {
+        let source = "[[source]]\ntype = \"feed\"\nname = \"nobody\"\nplatform = \"rss\"\nurl = \"http://127.0.0.1:1/\"\n";
+        std::fs::write(config.join("sources.toml"), source).expect("can be written");
+        command.args(["--set", "embed.enabled=false", "--set", "poll.allow_private_addresses=true"]);
+    });
+    eventually("readiness", || program.get("/readyz"));
+    let browser = Browser::start(false);
+    browser.open(&program.url("/#sources"));
+    let row = "//section[@aria-label='Sources']//tr[td[contains(., 'nobody')]]";
+    browser.find(&format!("{row}/td[contains(., 'failing') and contains(., 'no connection')]"));
+    browser.find("//p[@id='health' and contains(., 'nobody')]");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
 fn a_phone_shows_it_whole_and_the_dark_is_dark() {
     let (program, browser) = (start(), Browser::start(true));
     program.post(&some_events());

@@ -186,7 +186,8 @@ fn what_panics_fails_or_hangs_is_a_dead_letter_and_the_rest_goes_on() {
     let site = Site::new();
     let words = Arc::new(Words::default());
     let hanging = words.hang.lock();
-    let line = site.embed(&words, |settings| settings.timeout_s = 0.2);
+    // Long enough to print the backtrace of a panic, which takes a loaded machine a while.
+    let line = site.embed(&words, |settings| settings.timeout_s = 2.0);
     for (n, text) in ["good 1", "panic", "good 2", "fail", "hang", "good 3"].iter().enumerate() {
         site.append(&format!("rss:{n}"), 1, Some(text));
     }

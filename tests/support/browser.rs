@@ -51,7 +51,7 @@ impl Browser {
             format!("--user-data-dir={}", profile.path().display()),
             "--window-size=1280,900".to_string(),
         ];
-        let fixed = "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run \
+        let fixed = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run \
                      --disable-background-networking --disable-component-update --disable-sync";
         args.extend(fixed.split_whitespace().map(str::to_string));
         if dark {

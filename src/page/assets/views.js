@@ -88,11 +88,12 @@ export async function sources({ signal }) {
   const answer = await ask("/v1/sources?limit=1000", signal);
   const rows = answer.sources.map((source) => [
     el("span", {}, source.name, el("div", { class: "soft small" }, `${source.type} · ${source.platform}`)),
-    el("span", { class: source.condition === "ok" ? "good" : source.condition === "new" ? "soft" : "bad" }, source.condition, source.last_error ? el("div", { class: "small text" }, source.last_error) : null),
+    el("span", { class: source.condition === "ok" ? "good" : source.condition === "new" ? "soft" : "bad" }, source.condition, source.last_error ? el("div", { class: "small text" }, source.last_error) : null,
+      source.silent_since ? el("div", { class: "small warn" }, "quieter than usual since ", when(source.silent_since)) : null),
     source.last_success_at ? when(source.last_success_at) : "never", source.next_due_at ? when(source.next_due_at) : "–",
-    count(source.items_created), count(source.items_updated), count(source.errors_in_row)]);
+    count(source.items_created), count(source.items_updated), count(source.items_deleted), count(source.errors_in_row)]);
   return { nodes: [card("Sources", rows.length
-    ? table(null, ["source", "condition", "last success", "next due", "#new", "#changed", "#errors in row"], rows)
+    ? table(null, ["source", "condition", "last success", "next due", "#new", "#changed", "#deleted", "#errors in row"], rows)
     : nothing("no source is configured: sources.toml names them, and POST /v1/events takes what is sent"))] };
 }
 
