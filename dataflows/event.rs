@@ -106,6 +106,33 @@ pub struct ContentEvent {
 }
 
 impl ContentEvent {
+    /// Says that an item is gone: a deletion needs no more than its id.
+    pub fn deletion(
+        platform: impl Into<String>,
+        native_id: impl Into<String>,
+        revision: Option<u64>,
+    ) -> Self {
+        Self {
+            platform: platform.into(),
+            native_id: native_id.into(),
+            change: Change::Deleted,
+            kind: None,
+            revision,
+            published_at: None,
+            author: None,
+            channel: None,
+            thread_id: None,
+            title: None,
+            text: None,
+            lang: None,
+            url: None,
+            engagement: None,
+            media: Vec::new(),
+            reply_to: None,
+            other: BTreeMap::new(),
+        }
+    }
+
     /// `platform:native_id`.
     pub fn content_id(&self) -> String {
         content_id(&self.platform, &self.native_id)

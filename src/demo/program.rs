@@ -46,13 +46,6 @@ pub enum ProgramError {
     Answer { what: String, status: u16, body: String },
 }
 
-impl ProgramError {
-    /// Whether the program has nothing at that path.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Answer { status: 404, .. })
-    }
-}
-
 /// A child process that answers at [`Program::url`].
 pub struct Program {
     child: Child,

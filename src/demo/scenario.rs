@@ -143,25 +143,7 @@ fn later_versions(items: &[ContentEvent]) -> Vec<ContentEvent> {
 }
 
 fn deletion(item: &ContentEvent, revision: u64) -> ContentEvent {
-    ContentEvent {
-        platform: item.platform.clone(),
-        native_id: item.native_id.clone(),
-        change: Change::Deleted,
-        kind: None,
-        revision: Some(revision),
-        published_at: None,
-        author: None,
-        channel: None,
-        thread_id: None,
-        title: None,
-        text: None,
-        lang: None,
-        url: None,
-        engagement: None,
-        media: Vec::new(),
-        reply_to: None,
-        other: BTreeMap::new(),
-    }
+    ContentEvent::deletion(&*item.platform, &*item.native_id, Some(revision))
 }
 
 /// What a producer that retries or lags sends again: duplicates, and stale where the item

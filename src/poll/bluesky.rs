@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
             if !ours {
                 return Some(Said::Filtered);
             }
-            let gone = event::deleted(&self.source.platform, &id, Some(revision));
+            let gone = ContentEvent::deletion(&*self.source.platform, id, Some(revision));
             return Some(Said::Event(Box::new(gone), Hash::of(&["deleted", &commit.rev])));
         }
         let post: Post = serde_json::from_value(commit.record?).ok()?;
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
             lang: post.langs.first().map(|l| l.to_lowercase()),
             url: Some(format!("https://bsky.app/profile/{did}/post/{rkey}")),
             reply_to: reply.map(|r| of_uri(&r.parent)),
-            ..event::deleted(&self.source.platform, id, Some(revision))
+            ..ContentEvent::deletion(&*self.source.platform, id, Some(revision))
         };
         Said::Event(Box::new(event), content)
     }

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use dataflows::event::{Change, ContentEvent};
 use dataflows::time::Millis;
 
-use super::event::{self, Draft};
+use super::event::Draft;
 use super::identity::{self, Aliases, Hash, Ladder, Rung};
 use super::source::{Backfill, Source};
 
@@ -188,7 +188,7 @@ fn delete(
         shown.insert(at);
         changes.forget.push(row.key.clone());
         if row.emitted {
-            let deleted = event::deleted(&source.platform, &native_id(source, row), None);
+            let deleted = ContentEvent::deletion(&*source.platform, native_id(source, row), None);
             changes.events.push((deleted, row.content));
         }
     }

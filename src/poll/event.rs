@@ -203,29 +203,6 @@ fn kind(media: &[Media]) -> event::Kind {
     }
 }
 
-/// The event that an item is gone.
-pub(super) fn deleted(platform: &str, native_id: &str, revision: Option<u64>) -> ContentEvent {
-    ContentEvent {
-        platform: platform.into(),
-        native_id: native_id.into(),
-        change: Change::Deleted,
-        kind: None,
-        revision,
-        published_at: None,
-        author: None,
-        channel: None,
-        thread_id: None,
-        title: None,
-        text: None,
-        lang: None,
-        url: None,
-        engagement: None,
-        media: Vec::new(),
-        reply_to: None,
-        other: Default::default(),
-    }
-}
-
 /// The record of an event, with the headers of the CloudEvents Kafka binding.
 /// `ce_id` is the same whenever the same version is sent again.
 pub fn record(event: &ContentEvent, source: &Source, content: Hash, fetched_ms: i64) -> Record {

@@ -48,6 +48,11 @@ function replace(nodes) {
 let stillShown = null;
 
 async function draw(again) {
+  if (again && document.hidden) {
+    // Nobody looks: nothing is asked until somebody does.
+    waiting = setTimeout(() => draw(true), EVERY_MS);
+    return;
+  }
   const mine = ++turn;
   const view = chosen();
   document.querySelectorAll("nav a").forEach((link) => {
@@ -58,6 +63,7 @@ async function draw(again) {
   clearTimeout(waiting);
   const signal = AbortSignal.timeout(PATIENCE_MS);
   await lookAtHealth(signal);
+  if (mine !== turn) return;
   if (again && stillShown === view) {
     waiting = setTimeout(() => draw(true), EVERY_MS);
     return;
@@ -72,7 +78,7 @@ async function draw(again) {
   replace(shown.nodes);
   stillShown = shown.still ? view : null;
   document.querySelector("#asof").textContent = shown.as_of ? `As of ${new Date(shown.as_of).toLocaleString()} (${ago(shown.as_of)}), by the clock of the pipeline.` : "";
-  waiting = setTimeout(() => draw(true), EVERY_MS);
+  waiting = setTimeout(() => draw(true), shown.every ?? EVERY_MS);
 }
 
 window.addEventListener("hashchange", () => { draw(false).then(() => main.focus({ preventScroll: true })); });

@@ -78,7 +78,8 @@ function preview(shown) {
 export async function messages({ signal }) {
   const [previews, outbox] = await Promise.all([ask("/v1/digests/preview", signal), ask("/v1/outbox?limit=50", signal)]);
   const rows = outbox.items.map((item) => [when(item.created_at), item.route, item.state, item.reason ?? "–", item.footer]);
-  return { nodes: [
+  // A preview weighs every candidate of its window, which is not a thing to ask every few seconds.
+  return { every: 60_000, nodes: [
     previews.length ? previews.map(preview) : card("Digests", nothing("no route is configured: routes.toml names them")),
     card("Outbox", rows.length ? table(null, ["written", "route", "state", "because", "footer"], rows) : nothing("nothing has been written to the outbox yet; the next digest will be")),
   ].flat() };
