@@ -5,11 +5,16 @@
 //! names the languages that have it. The outcome is the same (a test compares), and with it
 //! the meaning of "reliable".
 //!
+//! Characters become numbers of sixteen bits, so that a trigram is one word. Their order is that
+//! of the characters, because it decides between trigrams that are equally frequent: the
+//! characters of the profiles are numbered 256 apart, and others that a text has come
+//! in between.
+//!
 //! `latin.txt` holds per language its ISO 639-3 code, its alphabet, and its 300 trigrams by
 //! frequency, 3 characters each, `_` for the border of a word; all from whatlang 0.18.0
 //! (MIT, Serhii Potapov).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 const DATA: &str = include_str!("latin.txt");
@@ -23,50 +28,129 @@ const LANGUAGES: usize = 37;
 /// Confidence above which whatlang calls its answer reliable.
 const RELIABLE: f64 = 0.9;
 
-/// Three characters of 21 bits.
+/// A character by its number; 0 is none.
+type Letter = u16;
+/// Three of them.
 type Trigram = u64;
+
+const TRIGRAM_BITS: u32 = 3 * Letter::BITS;
+const TRIGRAM_MASK: Trigram = (1 << TRIGRAM_BITS) - 1;
+/// Numbers from one character of the profiles to the next.
+const LETTER_STEP: Letter = 256;
 
 struct Profiles {
     codes: Vec<&'static str>,
-    /// Trigram -> the languages that have it, with its rank in each.
-    ranks: HashMap<Trigram, Vec<(u8, u16)>, foldhash::fast::FixedState>,
-    /// Character -> the languages that write it, one bit each; first of ASCII.
-    ascii: [u64; 128],
-    wide: HashMap<char, u64, foldhash::fast::FixedState>,
+    /// Of the trigrams: where their entries in `ranks` are.
+    trigrams: Trigrams,
+    /// The languages that have a trigram, with its rank in each.
+    ranks: Vec<(u8, u16)>,
+    /// The characters of the profiles in their order: number n is at n / 256 - 1.
+    letters: Vec<char>,
+    /// Character -> its number and the languages that write it, one bit each; first of ASCII.
+    ascii: [(Letter, u64); 128],
+    wide: HashMap<char, (Letter, u64), foldhash::fast::FixedState>,
 }
 
 static PROFILES: LazyLock<Profiles> = LazyLock::new(|| {
-    let mut profiles = Profiles {
-        codes: Vec::with_capacity(LANGUAGES),
-        ranks: HashMap::default(),
-        ascii: [0; 128],
-        wide: HashMap::default(),
-    };
-    for (language, line) in DATA.lines().enumerate() {
-        let mut columns = line.split('\t');
-        let mut column = || columns.next().expect("latin.txt has three columns");
-        profiles.codes.push(column());
-        for c in column().chars() {
-            *match c.is_ascii() {
-                true => &mut profiles.ascii[c as usize],
-                false => profiles.wide.entry(c).or_default(),
-            } |= 1 << language;
+    let lines: Vec<[&str; 3]> = DATA
+        .lines()
+        .map(|line| {
+            let mut columns = line.split('\t');
+            [(); 3].map(|()| columns.next().expect("latin.txt has three columns"))
+        })
+        .collect();
+    assert_eq!(lines.len(), LANGUAGES, "latin.txt has a line for each language");
+    let spoken = |c: char| if c == '_' { ' ' } else { c };
+    let letters: BTreeSet<char> = lines
+        .iter()
+        .flat_map(|[_, alphabet, trigrams]| alphabet.chars().chain(trigrams.chars().map(spoken)))
+        .collect();
+    let letters: Vec<char> = letters.into_iter().collect();
+    assert!(letters.len() < usize::from(Letter::MAX / LETTER_STEP), "numbers are of sixteen bits");
+    let number = |c: char| number(letters.binary_search(&c).expect("of the profiles"));
+    let mut written: BTreeMap<char, u64> = letters.iter().map(|c| (*c, 0)).collect();
+    let mut ranks: BTreeMap<Trigram, Vec<(u8, u16)>> = BTreeMap::new();
+    for (language, [_, alphabet, trigrams]) in lines.iter().enumerate() {
+        for c in alphabet.chars() {
+            *written.entry(c).or_default() |= 1 << language;
         }
         let mut window = 0;
-        for (at, c) in column().chars().enumerate() {
-            window = pushed(window, if c == '_' { ' ' } else { c });
+        for (at, c) in trigrams.chars().enumerate() {
+            window = pushed(window, number(spoken(c)));
             if at % 3 == 2 {
-                profiles.ranks.entry(window).or_default().push((language as u8, (at / 3) as u16));
+                ranks.entry(window).or_default().push((language as u8, (at / 3) as u16));
             }
         }
     }
-    assert_eq!(profiles.codes.len(), LANGUAGES, "latin.txt has a line for each language");
+    let mut profiles = Profiles {
+        codes: lines.iter().map(|[code, _, _]| *code).collect(),
+        trigrams: Trigrams::of(&ranks),
+        ranks: ranks.into_values().flatten().collect(),
+        ascii: [(0, 0); 128],
+        wide: HashMap::default(),
+        letters: Vec::new(),
+    };
+    for (c, languages) in written {
+        match c.is_ascii() {
+            true => profiles.ascii[c as usize] = (number(c), languages),
+            false => drop(profiles.wide.insert(c, (number(c), languages))),
+        }
+    }
+    profiles.letters = letters;
     profiles
 });
 
+/// The number of the character at `index` of the profiles' characters.
+fn number(index: usize) -> Letter {
+    (index as Letter + 1) * LETTER_STEP
+}
+
 /// The trigram after one more character.
-fn pushed(window: Trigram, c: char) -> Trigram {
-    (window << 21 | u64::from(c)) & (u64::MAX >> 1)
+fn pushed(window: Trigram, letter: Letter) -> Trigram {
+    (window << Letter::BITS | Trigram::from(letter)) & TRIGRAM_MASK
+}
+
+/// A hash table that is made once: open addressing, empty slots have key 0.
+struct Trigrams {
+    keys: Vec<Trigram>,
+    /// Start and length.
+    places: Vec<(u16, u16)>,
+}
+
+impl Trigrams {
+    const BITS: u32 = 14;
+
+    fn of(ranks: &BTreeMap<Trigram, Vec<(u8, u16)>>) -> Self {
+        let mut table = Self { keys: vec![0; 1 << Self::BITS], places: vec![(0, 0); 1 << Self::BITS] };
+        assert!(ranks.len() < table.keys.len() / 2, "half of the slots stay empty");
+        let mut start = 0;
+        for (trigram, ranks) in ranks {
+            let slot = table.slot(*trigram);
+            table.keys[slot] = *trigram;
+            table.places[slot] = (start, ranks.len() as u16);
+            start += ranks.len() as u16;
+        }
+        table
+    }
+
+    /// The slot that has the trigram, or where it would be.
+    fn slot(&self, trigram: Trigram) -> usize {
+        let mut slot = hash(trigram, Self::BITS);
+        while self.keys[slot] != trigram && self.keys[slot] != 0 {
+            slot = (slot + 1) & (self.keys.len() - 1);
+        }
+        slot
+    }
+
+    fn ranks<'a>(&self, trigram: Trigram, of: &'a [(u8, u16)]) -> &'a [(u8, u16)] {
+        let (start, length) = self.places[self.slot(trigram)];
+        &of[usize::from(start)..usize::from(start) + usize::from(length)]
+    }
+}
+
+/// Fibonacci hashing (Knuth, TAOCP 3, 6.4).
+fn hash(trigram: Trigram, bits: u32) -> usize {
+    (trigram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits)) as usize
 }
 
 /// Space, punctuation, digits: they border words.
@@ -76,9 +160,8 @@ fn is_border(c: char) -> bool {
 
 /// ISO 639-3 of a text in Latin letters; `None` if the answer is not reliable.
 pub(super) fn identified(text: &str) -> Option<&'static str> {
-    let lower = text.to_lowercase();
-    let (letters, alphabets) = alphabet_scores(&lower);
-    let (trigrams, distances) = trigram_distances(&lower);
+    let Read { numbers, letters, alphabets } = read(&text.to_lowercase());
+    let (trigrams, distances) = trigram_distances(&numbers);
     if letters == 0 || trigrams == 0 {
         return None;
     }
@@ -108,10 +191,21 @@ fn confidence(best: f64, second: f64, trigrams: u32) -> f64 {
     if rate > confident { 1.0 } else { rate / confident }
 }
 
-/// How many characters count, and for each language those that it writes less those that
-/// it does not, but not below 0.
-fn alphabet_scores(lower: &str) -> (u32, [u32; LANGUAGES]) {
+/// A text's characters.
+struct Read {
+    /// Their numbers, borders as spaces.
+    numbers: Vec<Letter>,
+    /// How many of them count.
+    letters: u32,
+    /// For each language those that it writes less those that it does not, but not below 0.
+    alphabets: [u32; LANGUAGES],
+}
+
+fn read(lower: &str) -> Read {
     let profiles = &*PROFILES;
+    let space = profiles.ascii[' ' as usize].0;
+    let mut numbers = Vec::with_capacity(lower.len());
+    let mut others: Vec<(usize, char)> = Vec::new();
     let mut ascii = [0u32; 128];
     let mut letters = 0;
     let mut foreign = [0u32; LANGUAGES];
@@ -124,31 +218,58 @@ fn alphabet_scores(lower: &str) -> (u32, [u32; LANGUAGES]) {
     };
     for c in lower.chars() {
         if is_border(c) {
+            numbers.push(space);
             continue;
         }
         letters += 1;
-        match c.is_ascii() {
-            true => ascii[c as usize] += 1,
-            false => add_foreign(profiles.wide.get(&c).copied().unwrap_or_default(), 1),
+        let number = if c.is_ascii() {
+            ascii[c as usize] += 1;
+            profiles.ascii[c as usize].0
+        } else {
+            let (number, written_by) = profiles.wide.get(&c).copied().unwrap_or_default();
+            add_foreign(written_by, 1);
+            number
+        };
+        if number == 0 {
+            others.push((numbers.len(), c));
         }
+        numbers.push(number);
     }
-    for (written_by, count) in profiles.ascii.iter().zip(ascii) {
+    for ((_, written_by), count) in profiles.ascii.iter().zip(ascii) {
         if count > 0 {
             add_foreign(*written_by, count);
         }
     }
-    (letters, foreign.map(|foreign| (2 * (letters - foreign)).saturating_sub(letters)))
+    if !others.is_empty() {
+        number_others(&mut numbers, others);
+    }
+    let alphabets = foreign.map(|foreign| (2 * (letters - foreign)).saturating_sub(letters));
+    Read { numbers, letters, alphabets }
+}
+
+/// Gives characters that no profile has their numbers, in their order between those that
+/// have one. Of more than 255 in one gap the last share a number: trigrams that no
+/// language has then count as one, as far as they differ in these alone.
+fn number_others(numbers: &mut [Letter], mut others: Vec<(usize, char)>) {
+    others.sort_unstable_by_key(|(_, c)| *c);
+    let (mut base, mut given) = (0, 0);
+    for same in others.chunk_by(|a, b| a.1 == b.1) {
+        let below = PROFILES.letters.partition_point(|known| *known < same[0].1) as Letter * LETTER_STEP;
+        given = if below == base { (given + 1).min(LETTER_STEP - 1) } else { 1 };
+        base = below;
+        same.iter().for_each(|(at, _)| numbers[*at] = base + given);
+    }
 }
 
 /// How many different trigrams the text has (of those that count), and its distance to
 /// each language: over the language's trigrams, how far the ranks lie apart.
-fn trigram_distances(lower: &str) -> (u32, [u32; LANGUAGES]) {
+fn trigram_distances(numbers: &[Letter]) -> (u32, [u32; LANGUAGES]) {
     let profiles = &*PROFILES;
-    let ranked = ranked_trigrams(lower);
+    let ranked = ranked_trigrams(numbers);
     let count = ranked.len() as u32;
     let mut distances = [(TRIGRAMS * TRIGRAMS) as i32; LANGUAGES];
-    for (rank, (_, trigram)) in ranked.iter().enumerate() {
-        for &(language, language_rank) in profiles.ranks.get(trigram).map_or(&[][..], Vec::as_slice) {
+    for (rank, counted) in ranked.into_iter().enumerate() {
+        for &(language, language_rank) in profiles.trigrams.ranks(counted & TRIGRAM_MASK, &profiles.ranks) {
             let apart = (rank as i32 - i32::from(language_rank)).abs();
             distances[usize::from(language)] += apart - TRIGRAMS as i32;
         }
@@ -159,25 +280,38 @@ fn trigram_distances(lower: &str) -> (u32, [u32; LANGUAGES]) {
     (count, distances.map(distance))
 }
 
-/// The text's trigrams with how often each occurs, the most frequent first, of equally
-/// frequent ones the greater first.
-fn ranked_trigrams(lower: &str) -> Vec<(u32, Trigram)> {
-    let mut all: Vec<Trigram> = Vec::with_capacity(lower.len() + 1);
-    let (mut before, mut middle, mut window) = (' ', None, u64::from(' '));
-    for c in lower.chars().chain([' ']) {
-        let c = if is_border(c) { ' ' } else { c };
-        window = pushed(window, c);
+/// The text's trigrams with how often each occurs above it (the upper 16 bits), the most
+/// frequent first, of equally frequent ones the greater first.
+fn ranked_trigrams(numbers: &[Letter]) -> Vec<u64> {
+    const ONCE: u64 = 1 << TRIGRAM_BITS;
+    let space = PROFILES.ascii[' ' as usize].0;
+    let mut ranked: Vec<u64> = Vec::with_capacity(numbers.len() + 1);
+    let bits = (2 * numbers.len() + 2).next_power_of_two().trailing_zeros().clamp(4, 31);
+    // Where in `ranked` a trigram is, plus one.
+    let mut slots = vec![0u16; 1 << bits];
+    let (mut before, mut middle, mut window) = (space, None, Trigram::from(space));
+    for &letter in numbers.iter().chain([&space]) {
+        window = pushed(window, letter);
         if let Some(middle) = middle
-            && !(middle == ' ' && (before == ' ' || c == ' '))
+            && !(middle == space && (before == space || letter == space))
         {
-            all.push(window);
+            let mut slot = hash(window, bits);
+            loop {
+                match slots[slot] {
+                    0 => {
+                        ranked.push(ONCE | window);
+                        slots[slot] = ranked.len() as u16;
+                        break;
+                    }
+                    at if ranked[usize::from(at) - 1] & TRIGRAM_MASK == window => {
+                        ranked[usize::from(at) - 1] += ONCE;
+                        break;
+                    }
+                    _ => slot = (slot + 1) & (slots.len() - 1),
+                }
+            }
         }
-        (before, middle) = (middle.unwrap_or(' '), Some(c));
-    }
-    all.sort_unstable();
-    let mut ranked: Vec<(u32, Trigram)> = Vec::with_capacity(all.len());
-    for same in all.chunk_by(|a, b| a == b) {
-        ranked.push((same.len() as u32, same[0]));
+        (before, middle) = (middle.unwrap_or(space), Some(letter));
     }
     ranked.sort_unstable_by(|a, b| b.cmp(a));
     ranked.truncate(TEXT_TRIGRAMS_MAX);
