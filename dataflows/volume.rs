@@ -1,21 +1,24 @@
 //! Volume and mood: content.enriched becomes results.volume, incrementally.
 //!
 //! ```text
-//!  updates ── Explode ─┬─ cells ──── arrange, count ────────┐
-//!                      ├─ authors ── arrange, distinct ─────┼── Publish ── records
-//!                      └─ names, clock ─────────────────────┘
-//!  retractions of frozen cells ──^                published ┘ (while hydrating)
+//!  updates ── Explode ─┬─ changes of sums ────────────────┐
+//!                      ├─ authors ── arrange, distinct ───┼── Publish ── records
+//!                      └─ names, clock ───────────────────┘
+//!  retractions of frozen authors ──^            published ┘ (while hydrating)
 //! ```
 //!
 //! Cells are functions of the set of current versions: a new version comes with
 //! what the one before contributed, so counts need no state per item. Sums are
-//! integers in the difference, so an arrangement holds one record per cell.
+//! integers that retract to zero: the publisher, which must know a cell's value
+//! anyway, adds them up. Distinct authors need to know who is there already: they
+//! are arranged.
 //!
 //! Retention: a cell's state leaves when it freezes ([`Frozen`]), its published
 //! value when its window's horizon passes.
 
 pub mod cell;
 pub mod decode;
+mod encode;
 pub mod explode;
 pub mod publish;
 
@@ -26,9 +29,8 @@ use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
 use differential_dataflow::Hashable;
-use differential_dataflow::difference::Abelian;
+use differential_dataflow::operators::ThresholdTotal;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::operators::{CountTotal, ThresholdTotal};
 use differential_dataflow::trace::cursor::cursor_list;
 use differential_dataflow::trace::implementations::KeySpine;
 use differential_dataflow::trace::{Cursor, TraceReader};
@@ -62,36 +64,25 @@ pub struct Gauges {
 }
 
 type CellChange = (CellKey, Epoch, Sums);
-type CellTrace = TraceAgent<KeySpine<CellKey, Epoch, Sums>>;
 type AuthorTrace = TraceAgent<KeySpine<(CellKey, AuthorSymbol), Epoch, isize>>;
 type AuthorChange = ((CellKey, AuthorSymbol), Epoch, isize);
 
-/// Retractions of what is frozen, fed back by [`Frozen::retractions`].
-pub struct Retractions<'scope> {
-    pub cells: StreamVec<'scope, Epoch, CellChange>,
-    pub authors: StreamVec<'scope, Epoch, AuthorChange>,
-}
-
-/// Builds the graph. `hash` must be the same on every worker; epochs up to
-/// `hydrated` rebuild the state.
+/// Builds the graph. `retractions` are those of [`Frozen::retractions`]; `hash` must be
+/// the same on every worker; epochs up to `hydrated` rebuild the state.
 pub fn volume<'scope>(
     updates: StreamVec<'scope, Epoch, Update>,
     published: StreamVec<'scope, Epoch, Published>,
-    retractions: Retractions<'scope>,
+    retractions: StreamVec<'scope, Epoch, AuthorChange>,
     settings: Settings,
     hash: RandomState,
     hydrated: Epoch,
     gauges: Rc<Gauges>,
 ) -> (StreamVec<'scope, Epoch, Record>, Frozen) {
     let (cells, authors, parts) = explode(updates, settings.clone(), hash, Rc::clone(&gauges));
-    let cells = cells.concat(retractions.cells).as_collection().arrange_by_self_named("Cells");
-    let authors = authors.concat(retractions.authors).as_collection().arrange_by_self_named("CellAuthors");
-    let frozen = Frozen::new(&cells, &authors, settings.clone());
+    let authors = authors.concat(retractions).as_collection().arrange_by_self_named("CellAuthors");
+    let frozen = Frozen::new(&authors, settings.clone());
 
-    let sums = cells
-        .count_total()
-        .inner
-        .map(|((key, sums), epoch, diff)| (key.hashed(), epoch, Part::Sums { key, sums, diff: diff as i64 }));
+    let sums = cells.map(|(key, epoch, sums)| (key.hashed(), epoch, Part::Sums { key, sums }));
     let distinct = author_parts(authors.distinct_total().inner, settings.clone());
     let published = published.map(|cell| (cell.key.hashed(), 0, Part::Published(cell)));
     let records = publish(parts.concat(sums).concat(distinct).concat(published), settings, hydrated, gauges);
@@ -230,43 +221,31 @@ fn publish<'scope>(
     )
 }
 
-/// The arrangements of one worker, from which frozen cells are retracted: expiry
-/// is a retraction of buckets, not of events.
+/// The arrangement of one worker, from which the authors of frozen cells are
+/// retracted: expiry is a retraction of buckets, not of events.
 pub struct Frozen {
-    cells: CellTrace,
     authors: AuthorTrace,
     settings: Settings,
     retracted: [i64; 3],
 }
 
 impl Frozen {
-    fn new<'scope>(
-        cells: &Arranged<'scope, CellTrace>,
-        authors: &Arranged<'scope, AuthorTrace>,
-        settings: Settings,
-    ) -> Self {
-        Self {
-            cells: cells.trace.clone(),
-            authors: authors.trace.clone(),
-            settings,
-            retracted: [i64::MIN; 3],
-        }
+    fn new(authors: &Arranged<'_, AuthorTrace>, settings: Settings) -> Self {
+        Self { authors: authors.trace.clone(), settings, retracted: [i64::MIN; 3] }
     }
 
-    /// Lets the arrangements merge up to `epoch`; to be called every tick.
+    /// Lets the arrangement merge up to `epoch`; to be called every tick.
     pub fn compact(&mut self, epoch: Epoch) {
         let frontier = Antichain::from_elem(epoch);
-        self.cells.set_logical_compaction(frontier.borrow());
-        self.cells.set_physical_compaction(frontier.borrow());
         self.authors.set_logical_compaction(frontier.borrow());
         self.authors.set_physical_compaction(frontier.borrow());
     }
 
-    /// What takes the cells that are frozen at `clock` out of the arrangements, to
-    /// be fed at `epoch` or later. `clock` is the publishers' clock
+    /// What takes the authors of cells that are frozen at `clock` out of the arrangement,
+    /// to be fed at `epoch` or later. `clock` is the publishers' clock
     /// ([`Gauges::clock_ms`]), so that they already ignore these cells.
-    pub fn retractions(&mut self, clock: Millis, epoch: Epoch) -> (Vec<CellChange>, Vec<AuthorChange>) {
-        let (mut cells, mut authors) = (Vec::new(), Vec::new());
+    pub fn retractions(&mut self, clock: Millis, epoch: Epoch) -> Vec<AuthorChange> {
+        let mut authors = Vec::new();
         for window in Window::ALL {
             let edge = self.settings.frozen_before(window, clock);
             if edge.div_euclid(window.length_ms())
@@ -282,37 +261,29 @@ impl Frozen {
                 channel: 0,
             };
             let high = |key: &CellKey| key.window() == window && key.start() < edge;
-            for (key, mut sums) in accumulated(&mut self.cells, &low, high) {
-                sums.negate();
-                cells.push((key, epoch, sums));
-            }
             for (key, n) in accumulated(&mut self.authors, &(low, 0), |(key, _)| high(key)) {
                 authors.push((key, epoch, -n));
             }
         }
-        (cells, authors)
+        authors
     }
 }
 
-/// The accumulation of each key from `low` on while `wanted`.
-fn accumulated<K, R>(
-    trace: &mut TraceAgent<KeySpine<K, Epoch, R>>,
-    low: &K,
-    wanted: impl Fn(&K) -> bool,
-) -> Vec<(K, R)>
-where
-    K: differential_dataflow::ExchangeData + differential_dataflow::Hashable,
-    R: differential_dataflow::ExchangeData + Abelian,
-{
+/// How often each (cell, author) from `low` on counts, while `wanted`.
+fn accumulated(
+    trace: &mut AuthorTrace,
+    low: &(CellKey, AuthorSymbol),
+    wanted: impl Fn(&(CellKey, AuthorSymbol)) -> bool,
+) -> Vec<((CellKey, AuthorSymbol), isize)> {
     let batches = trace.batches_through(Antichain::new().borrow()).expect("all batches can be read");
     let (mut cursor, storage) = cursor_list(batches);
     let mut found = Vec::new();
     cursor.seek_key(&storage, low);
     while let Some(key) = cursor.get_key(&storage).filter(|key| wanted(key)) {
-        let mut sum = R::zero();
-        cursor.map_times(&storage, |_, diff| sum.plus_equals(diff));
-        if !sum.is_zero() {
-            found.push((key.clone(), sum));
+        let mut sum = 0;
+        cursor.map_times(&storage, |_, diff| sum += diff);
+        if sum != 0 {
+            found.push((*key, sum));
         }
         cursor.step_key(&storage);
     }

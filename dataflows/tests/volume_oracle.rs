@@ -18,9 +18,7 @@ use dataflows::event::{Contribution, Engagement};
 use dataflows::record::Record;
 use dataflows::time::{DAY_MS, HOUR_MS, MINUTE_MS, Millis};
 use dataflows::volume::cell::DISORDER_MS_MAX;
-use dataflows::volume::{
-    self, By, Dimension, Gauges, Published, Retractions, Settings, Update, VolumeCell, Window,
-};
+use dataflows::volume::{self, By, Dimension, Gauges, Published, Settings, Update, VolumeCell, Window};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use timely::dataflow::operators::Input;
@@ -212,17 +210,15 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
     let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
     timely::execute(config, move |worker| {
         let gauges = Rc::new(Gauges::default());
-        let (mut updates, mut published, mut cells, mut authors, mut frozen, collected, probe) = worker
-            .dataflow(|scope| {
+        let (mut updates, mut published, mut authors, mut frozen, collected, probe) =
+            worker.dataflow(|scope| {
                 let (updates, updates_stream) = scope.new_input();
                 let (published, published_stream) = scope.new_input();
-                let (cells, cells_stream) = scope.new_input();
                 let (authors, authors_stream) = scope.new_input();
-                let retractions = Retractions { cells: cells_stream, authors: authors_stream };
                 let (records, frozen) = volume::volume(
                     updates_stream,
                     published_stream,
-                    retractions,
+                    authors_stream,
                     settings(),
                     hash.clone(),
                     HYDRATED,
@@ -231,7 +227,7 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
                 let (bindings, bindings_stream) = scope.new_input();
                 let (epochs, probe) = collect(records, bindings_stream, Committer::One);
                 drop(bindings);
-                (updates, published, cells, authors, frozen, epochs, probe)
+                (updates, published, authors, frozen, epochs, probe)
             });
         let (peers, index) = (worker.peers(), worker.index());
         let mine = move |id: u64| id as usize % peers == index;
@@ -250,20 +246,18 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
         for (i, epoch) in epochs.iter().enumerate() {
             let now = HYDRATED + 1 + i as u64;
             updates.advance_to(now);
-            cells.advance_to(now);
             authors.advance_to(now);
             while probe.less_than(&now) {
                 worker.step_or_park(Some(Duration::from_millis(1)));
             }
             frozen.compact(now);
-            let (old_cells, old_authors) = frozen.retractions(Millis(gauges.clock_ms.get()), now);
-            old_cells.into_iter().for_each(|change| cells.send(change));
+            let old_authors = frozen.retractions(Millis(gauges.clock_ms.get()), now);
             old_authors.into_iter().for_each(|change| authors.send(change));
             for (_, update) in epoch.iter().filter(|(id, _)| mine(*id)) {
                 updates.send(update.clone());
             }
         }
-        drop((updates, cells, authors));
+        drop((updates, authors));
         while !probe.done() {
             worker.step_or_park(Some(Duration::from_millis(1)));
         }

@@ -54,6 +54,16 @@ pub enum Dimension {
     Channel,
 }
 
+impl Dimension {
+    pub fn name(self) -> &'static str {
+        match self {
+            Dimension::Platform => "platform",
+            Dimension::Topic => "topic",
+            Dimension::Channel => "channel",
+        }
+    }
+}
+
 /// A set of dimensions. Channel implies platform, since channel ids are unique on
 /// their platform only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -91,15 +101,19 @@ impl By {
 
     /// `platform+topic`, or `none`.
     pub fn name(self) -> String {
-        let names: Vec<_> = self
-            .dimensions()
-            .map(|d| match d {
-                Dimension::Platform => "platform",
-                Dimension::Topic => "topic",
-                Dimension::Channel => "channel",
-            })
-            .collect();
-        if names.is_empty() { "none".into() } else { names.join("+") }
+        self.static_name().into()
+    }
+
+    pub(super) fn static_name(self) -> &'static str {
+        match self.0 {
+            1 => "platform",
+            2 => "topic",
+            3 => "platform+topic",
+            5 => "platform+channel",
+            7 => "platform+topic+channel",
+            // Channel brings platform with it, so 4 and 6 are not made.
+            _ => "none",
+        }
     }
 
     /// Reads `platform,topic`, `platform+topic`, `none` or nothing.

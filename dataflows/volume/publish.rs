@@ -13,9 +13,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use differential_dataflow::difference::Semigroup;
 use serde::{Deserialize, Serialize};
 
-use super::cell::{CellKey, Settings, Sums, Symbol, VolumeCell, Window};
+use super::cell::{CellKey, Settings, Sums, Symbol, Window};
+use super::encode::{self, BucketText};
 use super::explode::NAME_PERIOD_MS;
 use crate::Epoch;
 use crate::faults::cloud_event;
@@ -36,11 +38,10 @@ pub struct Published {
 /// What reaches the publisher.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Part {
-    /// The cell's sums are (`diff` = 1) or are no longer (-1) these.
+    /// What is added to the cell's sums.
     Sums {
         key: CellKey,
         sums: Sums,
-        diff: i64,
     },
     /// Distinct authors that came (positive) or went.
     Authors {
@@ -59,9 +60,16 @@ struct Value {
 }
 
 struct Name {
+    /// As JSON.
     text: Arc<str>,
     cells: usize,
     announced: Epoch,
+}
+
+/// The cells of one window and start.
+struct Bucket {
+    text: BucketText,
+    cells: HashMap<CellKey, Value>,
 }
 
 /// The publisher's state: the current value of every cell that may change, and
@@ -69,15 +77,17 @@ struct Name {
 pub struct State {
     settings: Settings,
     /// Values by bucket, so that a bucket leaves as one.
-    live: BTreeMap<(Window, i64), HashMap<CellKey, Value>>,
+    live: BTreeMap<(Window, i64), Bucket>,
     /// Record keys of frozen cells, by bucket.
     frozen: BTreeMap<(Window, i64), Vec<Vec<u8>>>,
-    names: HashMap<Symbol, Name>,
+    names: Names,
     clock: Millis,
     /// Cells before this start were closed when the state was hydrated, by window.
     closed: [i64; 3],
     hydration: Option<Hydration>,
-    swept: Epoch,
+    /// The values that an epoch found, of the cells it changes.
+    before: HashMap<CellKey, Value>,
+    topic: Arc<str>,
 }
 
 struct Hydration {
@@ -92,11 +102,12 @@ impl State {
             settings,
             live: BTreeMap::new(),
             frozen: BTreeMap::new(),
-            names: HashMap::default(),
+            names: Names::default(),
             clock: Millis(i64::MIN),
             closed: [i64::MIN; 3],
             hydration: Some(Hydration { until: hydrated, published: HashMap::default() }),
-            swept: 0,
+            before: HashMap::default(),
+            topic: topic::VOLUME.into(),
         }
     }
 
@@ -106,48 +117,27 @@ impl State {
 
     /// Cells that may still change.
     pub fn live_cells(&self) -> usize {
-        self.live.values().map(HashMap::len).sum()
+        self.live.values().map(|bucket| bucket.cells.len()).sum()
     }
 
-    /// All parts of one epoch in; its records out, in the order of their keys.
+    /// All parts of one epoch in; its records out.
     pub fn step(&mut self, epoch: Epoch, parts: impl Iterator<Item = Part>, out: &mut Vec<Record>) {
         let mut clock = self.clock;
-        let mut before: BTreeMap<CellKey, Value> = BTreeMap::new();
         for part in parts {
             match part {
                 Part::Clock(at) => clock = clock.max(at),
-                Part::Name(symbol, text) => {
-                    let name = self.names.entry(symbol).or_insert(Name { text, cells: 0, announced: epoch });
-                    name.announced = epoch;
-                }
+                Part::Name(symbol, text) => self.names.announce(symbol, &text, epoch),
                 Part::Published(cell) => {
                     let hydration = self.hydration.as_mut().expect("published cells come while hydrating");
                     hydration.published.insert(cell.key, cell);
                 }
-                Part::Sums { key, sums, diff } => self.change(key, &mut before, |value| {
-                    // Within an epoch the old value goes and the new one comes, in any order.
-                    let sign = |n: i64| n * diff;
-                    value.sums.count += sign(sums.count);
-                    value.sums.scored += sign(sums.scored);
-                    value.sums.compound += sign(sums.compound);
-                    value.sums.views += sign(sums.views);
-                    value.sums.likes += sign(sums.likes);
-                    value.sums.comments += sign(sums.comments);
-                    value.sums.shares += sign(sums.shares);
-                }),
-                Part::Authors { key, change } => {
-                    self.change(key, &mut before, |value| value.authors += change);
-                }
+                Part::Sums { key, sums } => self.change(key, |value| value.sums.plus_equals(&sums)),
+                Part::Authors { key, change } => self.change(key, |value| value.authors += change),
             }
         }
         let hydrated = self.hydration.as_ref().is_some_and(|h| h.until <= epoch);
         let mut changes = Changes::default();
-        if self.hydration.is_none() {
-            self.publish_changes(&before, &mut changes);
-        } else {
-            self.hold_new(&before);
-            self.drop_empty(&before);
-        }
+        self.settle(&mut changes);
         self.clock = clock;
         if hydrated {
             self.finish_hydration(&mut changes);
@@ -156,107 +146,65 @@ impl State {
             self.freeze();
             self.expire(&mut changes);
         }
-        self.sweep_names(epoch);
-        out.extend(changes.0.into_iter().filter_map(|(key, change)| change.record(key, clock)));
+        self.names.sweep(epoch);
+        changes.records(&self.topic, clock, out);
     }
 
-    fn change(
-        &mut self,
-        key: CellKey,
-        before: &mut BTreeMap<CellKey, Value>,
-        apply: impl FnOnce(&mut Value),
-    ) {
+    fn change(&mut self, key: CellKey, apply: impl FnOnce(&mut Value)) {
         let frozen = self.settings.frozen_before(key.window(), self.clock);
         if key.start() < frozen.max(self.closed[key.window() as usize]) {
             return;
         }
-        let value = self.live.entry(key.bucket()).or_default().entry(key).or_default();
-        before.entry(key).or_insert(*value);
+        let new = || Bucket { text: BucketText::new(key.window(), key.start()), cells: HashMap::default() };
+        let value = self.live.entry(key.bucket()).or_insert_with(new).cells.entry(key).or_default();
+        self.before.entry(key).or_insert(*value);
         apply(value);
     }
 
-    fn value(&self, key: &CellKey) -> Value {
-        self.live.get(&key.bucket()).and_then(|b| b.get(key)).copied().unwrap_or_default()
-    }
-
-    fn publish_changes(&mut self, before: &BTreeMap<CellKey, Value>, changes: &mut Changes) {
-        self.hold_new(before);
-        for (key, old) in before {
-            let new = self.value(key);
-            if new != *old {
-                let cell = self.cell(key, &new);
-                let value = (new.sums.count != 0).then_some(&cell);
-                changes.set(cell.record_key(), *old != Value::default(), value);
+    /// What the epoch changed: cells that came hold their names, empty ones leave, and
+    /// unless the state is still being rebuilt each difference is published.
+    fn settle(&mut self, changes: &mut Changes) {
+        let publishes = self.hydration.is_none();
+        for (key, old) in self.before.drain() {
+            if old == Value::default() {
+                self.names.hold(&key, 1);
             }
-        }
-        self.drop_empty(before);
-    }
-
-    /// Holds the names of cells that came; [`Self::drop_empty`] lets go of those that went.
-    fn hold_new(&mut self, before: &BTreeMap<CellKey, Value>) {
-        for (key, old) in before {
-            if *old == Value::default() {
-                self.hold_names(key, 1);
+            let bucket = self.live.get_mut(&key.bucket()).expect("a cell of the epoch is live");
+            let new = bucket.cells[&key];
+            if publishes && new != old {
+                let value = (new.sums.count != 0).then(|| value_of(&key, bucket, &new, &self.names));
+                changes.set(record_key(&key, bucket, &self.names), old != Value::default(), value);
             }
-        }
-    }
-
-    fn drop_empty(&mut self, before: &BTreeMap<CellKey, Value>) {
-        for key in before.keys() {
-            if self.value(key) != Value::default() {
-                continue;
-            }
-            let bucket = key.bucket();
-            if let Some(cells) = self.live.get_mut(&bucket) {
-                cells.remove(key);
-                if cells.is_empty() {
-                    self.live.remove(&bucket);
+            if new == Value::default() {
+                bucket.cells.remove(&key);
+                if bucket.cells.is_empty() {
+                    self.live.remove(&key.bucket());
                 }
-            }
-            self.hold_names(key, -1);
-        }
-    }
-
-    fn hold_names(&mut self, key: &CellKey, change: isize) {
-        for symbol in [key.platform, key.topic, key.channel] {
-            if let Some(name) = self.names.get_mut(&symbol) {
-                name.cells = name.cells.saturating_add_signed(change);
+                self.names.hold(&key, -1);
             }
         }
-    }
-
-    fn cell(&self, key: &CellKey, value: &Value) -> VolumeCell {
-        VolumeCell::new(key, &value.sums, value.authors, |symbol| {
-            (symbol != 0).then(|| {
-                self.names
-                    .get(&symbol)
-                    .expect("a name is announced before its cell is published")
-                    .text
-                    .to_string()
-            })
-        })
     }
 
     fn finish_hydration(&mut self, changes: &mut Changes) {
         let mut published = self.hydration.take().expect("hydrating").published;
         self.closed = Window::ALL.map(|window| self.settings.closed_before(window, self.clock));
-        let keys: Vec<CellKey> = self.live.values().flat_map(HashMap::keys).copied().collect();
-        for key in keys {
-            let value = self.value(&key);
-            let known = published.remove(&key);
-            if key.start() < self.closed[key.window() as usize] {
-                // Closed while we were away: what is published stands.
-                if let Some(known) = known {
-                    self.frozen.entry(key.bucket()).or_default().push(known.record_key);
+        for (at, bucket) in &mut self.live {
+            let closed = at.1 < self.closed[at.0 as usize];
+            for (key, value) in &bucket.cells {
+                let known = published.remove(key);
+                if closed {
+                    // Closed while we were away: what is published stands.
+                    if let Some(known) = known {
+                        self.frozen.entry(*at).or_default().push(known.record_key);
+                    }
+                    self.names.hold(key, -1);
+                } else if known.as_ref().is_none_or(|k| (k.sums, k.authors) != (value.sums, value.authors)) {
+                    let key_bytes = record_key(key, bucket, &self.names);
+                    changes.set(key_bytes, known.is_some(), Some(value_of(key, bucket, value, &self.names)));
                 }
-                self.live.get_mut(&key.bucket()).expect("live").remove(&key);
-                self.hold_names(&key, -1);
-            } else if known.as_ref().is_none_or(|k| (k.sums, k.authors) != (value.sums, value.authors)) {
-                let cell = self.cell(&key, &value);
-                changes.set(cell.record_key(), known.is_some(), Some(&cell));
             }
         }
-        self.live.retain(|_, cells| !cells.is_empty());
+        self.live.retain(|(window, start), _| *start >= self.closed[*window as usize]);
         for (key, known) in published {
             if key.start() < self.closed[key.window() as usize] {
                 self.frozen.entry(key.bucket()).or_default().push(known.record_key);
@@ -270,14 +218,13 @@ impl State {
     fn freeze(&mut self) {
         for window in Window::ALL {
             let edge = self.settings.frozen_before(window, self.clock);
-            while let Some((&bucket, _)) = self.live.range((window, i64::MIN)..(window, edge)).next() {
-                let cells = self.live.remove(&bucket).expect("just found");
-                let mut keys: Vec<_> = cells.iter().map(|(k, v)| self.cell(k, v).record_key()).collect();
+            while let Some((&at, _)) = self.live.range((window, i64::MIN)..(window, edge)).next() {
+                let bucket = self.live.remove(&at).expect("just found");
+                let mut keys: Vec<_> =
+                    bucket.cells.keys().map(|key| record_key(key, &bucket, &self.names)).collect();
                 keys.sort_unstable();
-                self.frozen.entry(bucket).or_default().extend(keys);
-                for key in cells.keys() {
-                    self.hold_names(key, -1);
-                }
+                self.frozen.entry(at).or_default().extend(keys);
+                bucket.cells.keys().for_each(|key| self.names.hold(key, -1));
             }
         }
     }
@@ -286,23 +233,64 @@ impl State {
         for window in Window::ALL {
             let edge = self.settings.expired_before(window, self.clock);
             while let Some((&bucket, _)) = self.frozen.range((window, i64::MIN)..(window, edge)).next() {
-                let keys = self.frozen.remove(&bucket).expect("just found");
-                keys.into_iter().for_each(|key| changes.set(key, true, None));
+                changes.expired.extend(self.frozen.remove(&bucket).expect("just found"));
             }
-        }
-    }
-
-    fn sweep_names(&mut self, epoch: Epoch) {
-        if epoch.saturating_sub(self.swept) > NAME_PERIOD_MS {
-            self.swept = epoch;
-            self.names.retain(|_, n| n.cells > 0 || epoch.saturating_sub(n.announced) < 2 * NAME_PERIOD_MS);
         }
     }
 }
 
-/// What an epoch publishes, by record key: the last word on each cell.
+fn record_key(key: &CellKey, bucket: &Bucket, names: &Names) -> Vec<u8> {
+    encode::record_key(key, &bucket.text, |symbol| names.json(symbol))
+}
+
+fn value_of(key: &CellKey, bucket: &Bucket, value: &Value, names: &Names) -> Vec<u8> {
+    encode::value(key, &bucket.text, &value.sums, value.authors, |symbol| names.json(symbol))
+}
+
+/// Names of the live cells' dimensions, as JSON.
 #[derive(Default)]
-struct Changes(BTreeMap<Vec<u8>, Change>);
+struct Names {
+    of: HashMap<Symbol, Name>,
+    swept: Epoch,
+}
+
+impl Names {
+    fn announce(&mut self, symbol: Symbol, text: &str, epoch: Epoch) {
+        let new = || Name { text: encode::json(text).into(), cells: 0, announced: epoch };
+        self.of.entry(symbol).or_insert_with(new).announced = epoch;
+    }
+
+    fn json(&self, symbol: Symbol) -> &str {
+        match symbol {
+            0 => "null",
+            _ => &self.of.get(&symbol).expect("a name is announced before its cell is published").text,
+        }
+    }
+
+    fn hold(&mut self, key: &CellKey, change: isize) {
+        for symbol in [key.platform, key.topic, key.channel] {
+            if let Some(name) = self.of.get_mut(&symbol) {
+                name.cells = name.cells.saturating_add_signed(change);
+            }
+        }
+    }
+
+    fn sweep(&mut self, epoch: Epoch) {
+        if epoch.saturating_sub(self.swept) > NAME_PERIOD_MS {
+            self.swept = epoch;
+            self.of.retain(|_, n| n.cells > 0 || epoch.saturating_sub(n.announced) < 2 * NAME_PERIOD_MS);
+        }
+    }
+}
+
+/// What an epoch publishes: the last word on each cell.
+#[derive(Default)]
+struct Changes {
+    /// Each key once.
+    set: Vec<(Vec<u8>, Change)>,
+    /// Keys that left retention.
+    expired: Vec<Vec<u8>>,
+}
 
 struct Change {
     /// Whether results.volume holds the cell from epochs before.
@@ -311,23 +299,29 @@ struct Change {
 }
 
 impl Changes {
-    fn set(&mut self, key: Vec<u8>, was_published: bool, cell: Option<&VolumeCell>) {
-        let value = cell.map(|c| serde_json::to_vec(c).expect("a cell is plain data"));
-        let change = self.0.entry(key).or_insert(Change { was_published, value: None });
-        change.value = value;
+    fn set(&mut self, key: Vec<u8>, was_published: bool, value: Option<Vec<u8>>) {
+        self.set.push((key, Change { was_published, value }));
     }
-}
 
-impl Change {
     /// A cell that came and went within the epoch leaves no trace.
-    fn record(self, key: Vec<u8>, clock: Millis) -> Option<Record> {
-        (self.was_published || self.value.is_some()).then(|| Record {
-            topic: topic::VOLUME.into(),
+    fn records(mut self, topic: &Arc<str>, clock: Millis, out: &mut Vec<Record>) {
+        if !self.expired.is_empty() {
+            let mut all: BTreeMap<Vec<u8>, Change> = self.set.drain(..).collect();
+            for key in self.expired {
+                all.entry(key).or_insert(Change { was_published: true, value: None }).value = None;
+            }
+            self.set.extend(all);
+        }
+        let timestamp_ms = clock.0.max(0);
+        let headers = cloud_event("results.volume.v1", "analyse", timestamp_ms);
+        let told = self.set.into_iter().filter(|(_, change)| change.was_published || change.value.is_some());
+        out.extend(told.map(|(key, change)| Record {
+            topic: Arc::clone(topic),
             partition: None,
             key,
-            value: self.value,
-            timestamp_ms: clock.0.max(0),
-            headers: cloud_event("results.volume.v1", "analyse", clock.0.max(0)),
-        })
+            value: change.value,
+            timestamp_ms,
+            headers: headers.clone(),
+        }));
     }
 }

@@ -9,9 +9,7 @@ use dataflows::Epoch;
 use dataflows::collect::{self, collect};
 use dataflows::record::{Positions, Stored, TopicPartition, topic};
 use dataflows::time::Millis;
-use dataflows::volume::{
-    self, AuthorSymbol, CellKey, Frozen, Gauges, Published, Retractions, Sums, Update, VolumeCell,
-};
+use dataflows::volume::{self, AuthorSymbol, CellKey, Frozen, Gauges, Published, Update, VolumeCell};
 use timely::dataflow::InputHandleVec;
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::{Concat, Input};
@@ -36,7 +34,6 @@ const READ_BYTES_MAX: usize = 4 << 20;
 
 pub(super) struct Analyse {
     driver: Driver,
-    cells: InputHandleVec<Epoch, (CellKey, Epoch, Sums)>,
     authors: InputHandleVec<Epoch, ((CellKey, AuthorSymbol), Epoch, isize)>,
     frozen: Frozen,
     gauges: Rc<Gauges>,
@@ -52,34 +49,31 @@ impl Analyse {
         let hydrated = context.start;
         let (settings, hash) = (context.pipeline.volume.clone(), context.hash.clone());
         let shown = Rc::clone(&gauges);
-        let (mut updates, mut published, mut cells, mut authors, inputs, mut frozen, collected) = worker
-            .dataflow_named("Analyse", |scope| {
+        let (mut updates, mut published, mut authors, inputs, mut frozen, collected) =
+            worker.dataflow_named("Analyse", |scope| {
                 let (stored, stored_stream) = scope.new_input();
                 let (bindings, bindings_stream) = scope.new_input();
                 let (updates, updates_stream) = scope.new_input();
                 let (published, published_stream) = scope.new_input();
-                let (cells, cells_stream) = scope.new_input();
                 let (authors, authors_stream) = scope.new_input();
                 let (decoded, faults) = volume::decode::decoded(stored_stream);
-                let retractions = Retractions { cells: cells_stream, authors: authors_stream };
                 let (records, frozen) = volume::volume(
                     decoded.concat(updates_stream),
                     published_stream,
-                    retractions,
+                    authors_stream,
                     settings,
                     hash,
                     hydrated,
                     shown,
                 );
                 let collected = collect(records.concat(faults), bindings_stream, collect::Committer::One);
-                (updates, published, cells, authors, Inputs { stored, bindings }, frozen, collected)
+                (updates, published, authors, Inputs { stored, bindings }, frozen, collected)
             });
         let mut inputs = inputs;
         let mut hydration = Hydration { context, worker, epoch: hydrated.saturating_sub(HYDRATE_EPOCHS_MAX) };
         let advance = |epoch| {
             inputs.stored.advance_to(epoch);
             inputs.bindings.advance_to(epoch);
-            cells.advance_to(epoch);
             authors.advance_to(epoch);
             frozen.compact(epoch);
         };
@@ -96,7 +90,7 @@ impl Analyse {
             }
         }
         let driver = start(worker, context, inputs, collected, hydrated);
-        Some(Self { driver, cells, authors, frozen, gauges, upkeep: Instant::now(), closed: false })
+        Some(Self { driver, authors, frozen, gauges, upkeep: Instant::now(), closed: false })
     }
 
     pub(super) fn tick(&mut self, now_ms: i64) -> bool {
@@ -105,7 +99,6 @@ impl Analyse {
             return ticked.busy;
         }
         let current = self.driver.current();
-        self.cells.advance_to(current);
         self.authors.advance_to(current);
         if self.upkeep.elapsed() >= UPKEEP {
             self.upkeep = Instant::now();
@@ -119,8 +112,7 @@ impl Analyse {
         let done = self.driver.probe.with_frontier(|f| f.first().copied()).unwrap_or(current);
         self.frozen.compact(done.min(current));
         let clock = Millis(self.gauges.clock_ms.get());
-        let (cells, authors) = self.frozen.retractions(clock, current);
-        cells.into_iter().for_each(|change| self.cells.send(change));
+        let authors = self.frozen.retractions(clock, current);
         authors.into_iter().for_each(|change| self.authors.send(change));
         metrics::OPERATOR_RECORDS.with_label_values(&["Publish"]).set(self.gauges.live_cells.get() as i64);
         for (window, n) in volume::Window::ALL.iter().zip(self.gauges.late.get()) {
@@ -142,7 +134,6 @@ impl Analyse {
         self.closed = true;
         // Inputs that nothing feeds any more must not hold the frontier back.
         let last = Epoch::MAX;
-        self.cells.advance_to(last);
         self.authors.advance_to(last);
     }
 
