@@ -27,7 +27,7 @@ use crate::event::{Change, Content, ContentEvent, Enriched, Media, Party, Versio
 use crate::faults::{Fault, Reason, cloud_event, dead_letter_redacted};
 use crate::identity::{Entry, Verdict, content_hash, decide};
 use crate::pii::{self, Counts, Redactor};
-use crate::record::{Record, Stored, topic};
+use crate::record::{Headers, Record, Stored, topic};
 use crate::text::{self, topics::Topics};
 use crate::time::Millis;
 
@@ -35,7 +35,7 @@ use crate::time::Millis;
 pub trait Identities {
     fn get(&self, id: &str) -> Option<Entry>;
     /// Remembers the entry; durable once `epoch` is committed.
-    fn put(&mut self, epoch: Epoch, id: String, entry: Entry);
+    fn put(&mut self, epoch: Epoch, id: &str, entry: Entry);
 }
 
 /// What became of records, by the names of `tidings_stage_records_total`.
@@ -81,7 +81,7 @@ pub fn enrich<'scope, I: Identities + 'static>(
     settings: Settings,
     identities: I,
 ) -> StreamVec<'scope, Epoch, Record> {
-    let mut state = State { settings, identities, outcomes: Outcomes::default(), faults: Vec::new() };
+    let mut state = State::new(settings, identities);
     events.unary::<CapacityContainerBuilder<Vec<Record>>, _, _, _>(Pipeline, "Enrich", move |_cap, _info| {
         move |input, output| {
             input.for_each(|cap, data| {
@@ -104,11 +104,24 @@ pub struct State<I> {
     pub identities: I,
     outcomes: Outcomes,
     faults: Vec<Reason>,
+    topic: Arc<str>,
+    /// Headers of records of one time: most have that of the one before.
+    headers: (i64, Headers),
+    /// The value that is being written: it grows once.
+    value: Vec<u8>,
 }
 
 impl<I: Identities> State<I> {
     pub fn new(settings: Settings, identities: I) -> Self {
-        Self { settings, identities, outcomes: Outcomes::default(), faults: Vec::new() }
+        Self {
+            settings,
+            identities,
+            outcomes: Outcomes::default(),
+            faults: Vec::new(),
+            topic: topic::ENRICHED.into(),
+            headers: (i64::MIN, Headers::new()),
+            value: Vec::new(),
+        }
     }
 
     /// One record in; what is to be appended for it out. A panic becomes a fault.
@@ -153,10 +166,10 @@ impl<I: Identities> State<I> {
             id,
         };
         self.count_accepted(enriched.change);
-        let record = record(&enriched, stored);
+        let record = self.record(&enriched, stored);
         self.identities.put(
             epoch,
-            enriched.id.clone(),
+            &enriched.id,
             Entry {
                 version: enriched.version,
                 content_hash: hash,
@@ -165,6 +178,28 @@ impl<I: Identities> State<I> {
             },
         );
         Ok(Some(record))
+    }
+
+    fn record(&mut self, enriched: &Enriched, stored: &Stored) -> Record {
+        if self.headers.0 != stored.timestamp_ms {
+            let headers = cloud_event("content.enriched.v1", "enrich", stored.timestamp_ms);
+            self.headers = (stored.timestamp_ms, headers);
+        }
+        let mut headers = self.headers.1.clone();
+        if let Some(at) = stored.headers.get("fetched_at") {
+            headers.push("fetched_at", at);
+        }
+        self.value.clear();
+        serde_json::to_writer(&mut self.value, enriched).expect("an enriched record is plain data");
+        Record {
+            topic: Arc::clone(&self.topic),
+            // Co-partitioned with content.events, whose place was checked.
+            partition: Some(stored.partition),
+            key: stored.key.clone(),
+            value: Some(self.value.clone()),
+            timestamp_ms: stored.timestamp_ms,
+            headers,
+        }
     }
 
     fn check_place(&self, id: &str, stored: &Stored) -> Result<(), Fault> {
@@ -268,29 +303,15 @@ fn redacted_party(redactor: &Redactor, platform: &str, party: Party, counts: &mu
     }
 }
 
-fn record(enriched: &Enriched, stored: &Stored) -> Record {
-    let mut headers = cloud_event("content.enriched.v1", "enrich", stored.timestamp_ms);
-    if let Some(at) = stored.headers.get("fetched_at") {
-        headers.push("fetched_at", at);
-    }
-    Record {
-        topic: topic::ENRICHED.into(),
-        // Co-partitioned with content.events, whose place was checked.
-        partition: Some(stored.partition),
-        key: stored.key.clone(),
-        value: Some(serde_json::to_vec(enriched).expect("an enriched record is plain data")),
-        timestamp_ms: stored.timestamp_ms,
-        headers,
-    }
-}
-
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[(b >> 4) as usize] as char, DIGITS[(b & 15) as usize] as char])
-        .collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)] as char);
+        text.push(DIGITS[usize::from(byte & 15)] as char);
+    }
+    text
 }
 
 /// Reads what [`hex`] wrote.
@@ -310,7 +331,7 @@ impl Identities for BTreeMap<String, Entry> {
     fn get(&self, id: &str) -> Option<Entry> {
         BTreeMap::get(self, id).cloned()
     }
-    fn put(&mut self, _epoch: Epoch, id: String, entry: Entry) {
-        self.insert(id, entry);
+    fn put(&mut self, _epoch: Epoch, id: &str, entry: Entry) {
+        self.insert(id.to_string(), entry);
     }
 }

@@ -191,12 +191,12 @@ impl Driver {
     }
 
     fn send(&mut self, mut batch: Vec<Stored>, positions: &mut Positions) -> usize {
-        let mut bytes = 0;
-        for stored in &batch {
-            bytes += stored.bytes();
-            // Offsets increase within a partition, so the last one stands.
-            let partition = TopicPartition { topic: Arc::clone(&stored.topic), partition: stored.partition };
-            positions.insert(partition, stored.offset + 1);
+        let bytes = batch.iter().map(Stored::bytes).sum();
+        // Offsets increase within a partition, so the last one stands.
+        for run in batch.chunk_by(|a, b| a.partition == b.partition && a.topic == b.topic) {
+            let last = &run[run.len() - 1];
+            let partition = TopicPartition { topic: Arc::clone(&last.topic), partition: last.partition };
+            positions.insert(partition, last.offset + 1);
         }
         metrics::INPUT_RECORDS.with_label_values(&[self.name]).inc_by(batch.len() as u64);
         let inputs = self.inputs.as_mut().expect("feeding has inputs");

@@ -16,7 +16,7 @@ use timely::worker::Worker;
 use super::commit::Commits;
 use super::driver::{Driver, Inputs, Limits};
 use super::index::{SharedIndex, WorkerIndex, ends};
-use super::read::Batches;
+use super::read::{BATCHES_AHEAD_MAX, Batches};
 use super::{Context, ENRICH, identity_kept_ms, metrics};
 use crate::log::{LogError, partition};
 
@@ -198,7 +198,7 @@ pub(super) fn read_from(name: &str, from: &Positions, context: &Context) -> Batc
         Ok(reader) => Batches::start(
             name,
             reader,
-            context.pipeline.settings.epoch_bytes_max,
+            context.pipeline.settings.epoch_bytes_max.div_ceil(BATCHES_AHEAD_MAX),
             std::thread::current(),
             Arc::clone(&context.failures),
         ),

@@ -8,6 +8,7 @@
 //! - The stored position is a lower bound: [`Index::catch_up`] reads on from there,
 //!   and reading a record twice changes nothing.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -65,6 +66,8 @@ impl Index {
             let database = Database::builder(folder)
                 .cache_size(CACHE_BYTES)
                 .max_journaling_size(JOURNAL_BYTES_MAX)
+                // With more, one waits for the others in a loop.
+                .worker_threads(1)
                 .open()?;
             let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
             let keyspace = |name| database.keyspace(name, options);
@@ -118,16 +121,20 @@ impl Index {
         batch.commit().map_err(|e| self.error(e))
     }
 
-    /// Writes changes as one; `None` forgets an id.
-    fn write(&self, changes: impl Iterator<Item = (String, Option<Entry>)>) -> Result<(), IndexError> {
+    /// Writes changes as one: the id, the age of the entry that is there, if one is, and
+    /// the new entry; `None` forgets the id.
+    fn write<'a>(
+        &self,
+        changes: impl Iterator<Item = (&'a str, Option<Millis>, Option<&'a Entry>)>,
+    ) -> Result<(), IndexError> {
         let mut batch = self.database.batch();
-        for (id, entry) in changes {
-            if let Some(old) = self.get(&id)? {
-                batch.remove(&self.ages, age_key(old.ingested_at, &id));
+        for (id, age, entry) in changes {
+            if let Some(age) = age {
+                batch.remove(&self.ages, age_key(age, id));
             }
             match entry {
                 Some(entry) => {
-                    batch.insert(&self.ages, age_key(entry.ingested_at, &id), []);
+                    batch.insert(&self.ages, age_key(entry.ingested_at, id), []);
                     batch.insert(&self.entries, id, encode(entry));
                 }
                 None => batch.remove(&self.entries, id),
@@ -185,7 +192,13 @@ impl Index {
                 },
             }
         }
-        self.write(changes.into_iter())
+        let mut ages = HashMap::new();
+        for id in changes.keys() {
+            if let Some(old) = self.get(id)? {
+                ages.insert(id.as_str(), old.ingested_at);
+            }
+        }
+        self.write(changes.iter().map(|(id, e)| (id.as_str(), ages.get(id.as_str()).copied(), e.as_ref())))
     }
 
     /// Every entry, for hydration.
@@ -211,38 +224,39 @@ impl Index {
 
 /// An entry as it is stored: compact, and without the optional fields of JSON.
 #[derive(Serialize, Deserialize)]
-struct Encoded {
+struct Encoded<'a> {
     revision: u64,
     enrichment: u32,
     content_hash: ContentHash,
     ingested_at: i64,
-    contribution: Option<EncodedContribution>,
+    #[serde(borrow)]
+    contribution: Option<EncodedContribution<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct EncodedContribution {
+struct EncodedContribution<'a> {
     published_at: i64,
-    platform: String,
-    channel: Option<String>,
-    author: Option<String>,
-    topics: Vec<String>,
+    platform: Cow<'a, str>,
+    channel: Option<Cow<'a, str>>,
+    author: Option<Cow<'a, str>>,
+    topics: Cow<'a, [String]>,
     compound: Option<i32>,
     /// Views, likes, comments, shares.
     engagement: [Option<u32>; 4],
 }
 
-fn encode(entry: Entry) -> Vec<u8> {
+fn encode(entry: &Entry) -> Vec<u8> {
     let encoded = Encoded {
         revision: entry.version.revision,
         enrichment: entry.version.enrichment,
         content_hash: entry.content_hash,
         ingested_at: entry.ingested_at.0,
-        contribution: entry.contribution.map(|c| EncodedContribution {
+        contribution: entry.contribution.as_ref().map(|c| EncodedContribution {
             published_at: c.published_at.0,
-            platform: c.platform,
-            channel: c.channel,
-            author: c.author,
-            topics: c.topics,
+            platform: Cow::Borrowed(&c.platform),
+            channel: c.channel.as_deref().map(Cow::Borrowed),
+            author: c.author.as_deref().map(Cow::Borrowed),
+            topics: Cow::Borrowed(&c.topics),
             compound: c.compound,
             engagement: [c.engagement.views, c.engagement.likes, c.engagement.comments, c.engagement.shares],
         }),
@@ -251,7 +265,7 @@ fn encode(entry: Entry) -> Vec<u8> {
 }
 
 fn decode(bytes: &[u8]) -> Result<Entry, postcard::Error> {
-    let encoded: Encoded = postcard::from_bytes(bytes)?;
+    let encoded: Encoded<'_> = postcard::from_bytes(bytes)?;
     Ok(Entry {
         version: Version { revision: encoded.revision, enrichment: encoded.enrichment },
         content_hash: encoded.content_hash,
@@ -260,10 +274,10 @@ fn decode(bytes: &[u8]) -> Result<Entry, postcard::Error> {
             let [views, likes, comments, shares] = c.engagement;
             Contribution {
                 published_at: Millis(c.published_at),
-                platform: c.platform,
-                channel: c.channel,
-                author: c.author,
-                topics: c.topics,
+                platform: c.platform.into_owned(),
+                channel: c.channel.map(Cow::into_owned),
+                author: c.author.map(Cow::into_owned),
+                topics: c.topics.into_owned(),
                 compound: c.compound,
                 engagement: Engagement { views, likes, comments, shares },
             }
@@ -303,8 +317,12 @@ pub fn reached(positions: &Positions, ends: &Positions) -> bool {
 /// What one worker knows: the index, and over it what is not committed yet.
 pub struct WorkerIndex {
     index: Index,
-    overlay: HashMap<String, (Epoch, Option<Entry>)>,
-    pending: VecDeque<(Epoch, String, Option<Entry>)>,
+    overlay: HashMap<Rc<str>, (Epoch, Option<Rc<Entry>>)>,
+    pending: VecDeque<(Epoch, Rc<str>, Option<Rc<Entry>>)>,
+    /// The ages on the disk of ids in the overlay that are there.
+    aged: HashMap<Rc<str>, Millis>,
+    /// The id that was looked up on the disk last, and its age if it is there.
+    looked_up: Option<(String, Option<Millis>)>,
     clock: Millis,
     failed: Option<IndexError>,
 }
@@ -315,6 +333,8 @@ impl WorkerIndex {
             index,
             overlay: HashMap::new(),
             pending: VecDeque::new(),
+            aged: HashMap::new(),
+            looked_up: None,
             clock: Millis(i64::MIN),
             failed: None,
         }
@@ -332,24 +352,37 @@ impl WorkerIndex {
 
     fn get(&mut self, id: &str) -> Option<Entry> {
         if let Some((_, entry)) = self.overlay.get(id) {
-            return entry.clone();
+            return entry.as_deref().cloned();
         }
-        match self.index.get(id) {
-            Ok(entry) => entry,
-            Err(e) => {
-                // Going on would take known ids for new ones: the epoch must not commit.
-                self.failed.get_or_insert(e);
-                None
-            }
-        }
+        self.look_up(id)
     }
 
-    fn put(&mut self, epoch: Epoch, id: String, entry: Option<Entry>) {
+    fn look_up(&mut self, id: &str) -> Option<Entry> {
+        let entry = self.index.get(id).unwrap_or_else(|e| {
+            // Going on would take known ids for new ones: the epoch must not commit.
+            self.failed.get_or_insert(e);
+            None
+        });
+        self.looked_up = Some((id.to_string(), entry.as_ref().map(|e| e.ingested_at)));
+        entry
+    }
+
+    fn put(&mut self, epoch: Epoch, id: &str, entry: Option<Entry>) {
         if let Some(entry) = &entry {
             self.clock = self.clock.max(entry.ingested_at);
         }
-        self.pending.push_back((epoch, id.clone(), entry.clone()));
-        self.overlay.insert(id, (epoch, entry));
+        let (key, entry): (Rc<str>, _) = (id.into(), entry.map(Rc::new));
+        if !self.overlay.contains_key(id) {
+            // Whoever puts has asked before, about the same id.
+            if self.looked_up.as_ref().is_none_or(|(known, _)| known != id) {
+                self.look_up(id);
+            }
+            if let Some((_, Some(age))) = self.looked_up.take() {
+                self.aged.insert(Rc::clone(&key), age);
+            }
+        }
+        self.pending.push_back((epoch, Rc::clone(&key), entry.clone()));
+        self.overlay.insert(key, (epoch, entry));
     }
 
     /// An error of the index since the last call; nothing may be committed after one.
@@ -362,12 +395,18 @@ impl WorkerIndex {
         let mut changes = HashMap::new();
         while self.pending.front().is_some_and(|(epoch, _, _)| *epoch <= through) {
             let (_, id, entry) = self.pending.pop_front().expect("just seen");
-            if self.overlay.get(&id).is_some_and(|(epoch, _)| *epoch <= through) {
-                self.overlay.remove(&id);
-            }
             changes.insert(id, entry);
         }
-        self.index.write(changes.into_iter())?;
+        let aged = &mut self.aged;
+        self.index.write(changes.iter().map(|(id, entry)| (&**id, aged.remove(id), entry.as_deref())))?;
+        self.looked_up = None;
+        for (id, entry) in changes {
+            if self.overlay.get(&id).is_some_and(|(epoch, _)| *epoch <= through) {
+                self.overlay.remove(&id);
+            } else if let Some(entry) = entry {
+                self.aged.insert(id, entry.ingested_at);
+            }
+        }
         Ok(())
     }
 
@@ -382,13 +421,13 @@ impl WorkerIndex {
     ) -> Result<Vec<String>, IndexError> {
         let mut deletions = Vec::new();
         for id in self.index.older_than(before, max)? {
-            if !owned(&id) || self.overlay.contains_key(&id) {
+            if !owned(&id) || self.overlay.contains_key(&*id) {
                 continue;
             }
-            if self.index.get(&id)?.is_some_and(|e| e.contribution.is_none()) {
+            if self.look_up(&id).is_some_and(|e| e.contribution.is_none()) {
                 deletions.push(id.clone());
             }
-            self.put(epoch, id, None);
+            self.put(epoch, &id, None);
         }
         Ok(deletions)
     }
@@ -402,7 +441,7 @@ impl Identities for SharedIndex {
     fn get(&self, id: &str) -> Option<Entry> {
         self.0.borrow_mut().get(id)
     }
-    fn put(&mut self, epoch: Epoch, id: String, entry: Entry) {
+    fn put(&mut self, epoch: Epoch, id: &str, entry: Entry) {
         self.0.borrow_mut().put(epoch, id, Some(entry));
     }
 }
@@ -425,9 +464,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let index = Index::open(folder.path()).expect("opens");
         let mut worker = WorkerIndex::new(index.clone());
-        worker.put(1, "x:1".into(), Some(deleted(1, 10)));
-        worker.put(2, "x:1".into(), Some(deleted(2, 20)));
-        worker.put(2, "x:2".into(), Some(deleted(1, 20)));
+        worker.put(1, "x:1", Some(deleted(1, 10)));
+        worker.put(2, "x:1", Some(deleted(2, 20)));
+        worker.put(2, "x:2", Some(deleted(1, 20)));
         assert_eq!(worker.get("x:1"), Some(deleted(2, 20)), "the overlay is seen at once");
         worker.committed(1).expect("writes");
         assert_eq!(index.get("x:1").expect("reads"), Some(deleted(1, 10)), "as of epoch 1");
@@ -449,7 +488,7 @@ mod tests {
             engagement: Engagement { likes: Some(3), ..Engagement::default() },
         };
         let entry = Entry { contribution: Some(contribution), ..deleted(7, 8) };
-        assert_eq!(decode(&encode(entry.clone())), Ok(entry));
+        assert_eq!(decode(&encode(&entry)), Ok(entry));
     }
 
     #[test]
@@ -458,9 +497,9 @@ mod tests {
         let index = Index::open(folder.path()).expect("opens");
         let mut worker = WorkerIndex::new(index.clone());
         for (id, at) in [("x:1", 10), ("x:2", 20), ("x:3", 30)] {
-            worker.put(1, id.into(), Some(deleted(1, at)));
+            worker.put(1, id, Some(deleted(1, at)));
         }
-        worker.put(1, "x:1".into(), Some(deleted(2, 40)));
+        worker.put(1, "x:1", Some(deleted(2, 40)));
         worker.committed(1).expect("writes");
         let gone = worker.forget(2, Millis(30), 10, |_| true).expect("reads");
         assert_eq!(gone, vec!["x:2".to_string()], "x:1 was renewed, x:3 is not old enough");

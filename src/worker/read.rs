@@ -13,8 +13,8 @@ use dataflows::record::Stored;
 use super::Failures;
 use crate::log::{LogError, Reader};
 
-/// Batches read ahead of the worker.
-const BATCHES_AHEAD_MAX: usize = 2;
+/// Batches read ahead of the worker, together an epoch of the largest size.
+pub const BATCHES_AHEAD_MAX: usize = 4;
 /// How long a wait lasts before the thread looks whether it should stop.
 const WAIT: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_millis(200);
