@@ -7,7 +7,7 @@
 //! answer fails.
 //!
 //! ```sh
-//! cargo bench --bench throughput -- [EVENTS] [WORKERS] [REPEATS]
+//! cargo bench --bench throughput -- [EVENTS] [WORKERS] [REPEATS] [KNOB=VALUE]…
 //! KAFKA_BOOTSTRAP_SERVERS=… cargo bench --bench throughput
 //! ```
 
@@ -51,11 +51,10 @@ struct Measured {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, folder, workers, prefix] = arguments.as_slice()
+    if let [command, folder, knobs @ ..] = arguments.as_slice()
         && command == PIPELINE
     {
-        let workers = workers.parse().expect("a number of workers");
-        println!("{}", pipeline_process(Path::new(folder), workers, prefix));
+        println!("{}", pipeline_process(Path::new(folder), knobs));
         return;
     }
     // Cargo adds --bench.
@@ -63,7 +62,8 @@ fn main() {
     let events = numbers.first().copied().unwrap_or(200_000);
     let workers = numbers.get(1).copied().unwrap_or(1);
     let repeats = numbers.get(2).copied().unwrap_or(3);
-    let mut measured: Vec<Measured> = (0..repeats).map(|i| run(i as u64, events, workers)).collect();
+    let knobs: Vec<String> = arguments.into_iter().filter(|a| a.contains('=')).collect();
+    let mut measured: Vec<Measured> = (0..repeats).map(|i| run(i as u64, events, workers, &knobs)).collect();
     measured.sort_by(|a, b| a.events_per_s.total_cmp(&b.events_per_s));
     let (slowest, median, fastest) = (&measured[0], &measured[repeats / 2], &measured[repeats - 1]);
     println!(
@@ -77,14 +77,16 @@ fn main() {
     );
 }
 
-fn run(seed: u64, events: usize, workers: usize) -> Measured {
+fn run(seed: u64, events: usize, workers: usize, knobs: &[String]) -> Measured {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let prefix = format!("throughput-{}-{seed}.", std::process::id());
+    let prefix = format!("log.topic_prefix=throughput-{}-{seed}.", std::process::id());
+    let knobs = [&[prefix, format!("worker.workers={workers}")], knobs].concat();
     let stream = Stream::new(seed, events, now_ms());
-    let open = || open_log(&config(folder.path(), workers, &prefix), folder.path()).expect("the log opens");
+    let open = || open_log(&config(folder.path(), &knobs), folder.path()).expect("the log opens");
     append(open().as_ref(), &stream);
     let output = Command::new(std::env::current_exe().expect("a path"))
-        .args([PIPELINE, &folder.path().display().to_string(), &workers.to_string(), &prefix])
+        .args([PIPELINE, &folder.path().display().to_string()])
+        .args(&knobs)
         .stderr(Stdio::inherit())
         .output()
         .expect("starts");
@@ -102,12 +104,12 @@ fn run(seed: u64, events: usize, workers: usize) -> Measured {
 }
 
 /// The pipeline alone, so that its memory is its own: seconds, CPU seconds, peak MB.
-fn pipeline_process(folder: &Path, workers: usize, prefix: &str) -> String {
-    let config = config(folder, workers, prefix);
+fn pipeline_process(folder: &Path, knobs: &[String]) -> String {
+    let config = config(folder, knobs);
     let log = open_log(&config, folder).expect("the log opens");
     let pipeline = pipeline(&config, &log, folder);
     let instance = Instance::of_folder(folder).expect("the folder can be written");
-    let wanted = Committers::wanted(workers);
+    let wanted = Committers::wanted(config.worker.workers);
     let joined =
         Cluster::join(&log, &config.log, instance, &wanted, true, now_ms()).expect("nobody else runs");
     let stop = Arc::new(AtomicBool::new(false));
@@ -123,12 +125,9 @@ fn pipeline_process(folder: &Path, workers: usize, prefix: &str) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "which log is measured is chosen by the environment")]
-fn config(folder: &std::path::Path, workers: usize, prefix: &str) -> Config {
-    let overrides = Overrides {
-        data_dir: Some(folder.to_path_buf()),
-        set: vec![format!("worker.workers={workers}"), format!("log.topic_prefix={prefix}")],
-        ..Overrides::default()
-    };
+fn config(folder: &Path, knobs: &[String]) -> Config {
+    let overrides =
+        Overrides { data_dir: Some(folder.to_path_buf()), set: knobs.to_vec(), ..Overrides::default() };
     let kafka = std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap_or_default();
     load(&Environment::of([("KAFKA_BOOTSTRAP_SERVERS", &kafka)]), &overrides)
         .expect("a valid configuration")
@@ -151,7 +150,7 @@ fn append(log: &dyn Log, stream: &Stream) {
     }
 }
 
-fn pipeline(config: &Config, log: &Arc<dyn Log>, folder: &std::path::Path) -> Pipeline {
+fn pipeline(config: &Config, log: &Arc<dyn Log>, folder: &Path) -> Pipeline {
     Pipeline {
         log: Arc::clone(log),
         settings: config.worker.clone(),
