@@ -295,7 +295,7 @@ impl Frozen {
 }
 
 /// The accumulation of each key from `low` on while `wanted`.
-fn accumulated<K, R>(
+pub(crate) fn accumulated<K, R>(
     trace: &mut TraceAgent<KeySpine<K, Epoch, R>>,
     low: &K,
     wanted: impl Fn(&K) -> bool,
