@@ -157,6 +157,7 @@ fn pipeline(config: &Config, log: &Arc<dyn Log>, folder: &std::path::Path) -> Pi
         settings: config.worker.clone(),
         limits: config.ingest.limits(),
         volume: config.volume.parse().expect("valid groupings"),
+        trends: config.trends.graph().expect("valid knobs"),
         topics: Arc::new(topics()),
         terms_max: config.trends.terms_per_item_max,
         sentiment: Arc::new(|_| true),

@@ -44,6 +44,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Capability, Concat};
 use timely::progress::Antichain;
 
+use burst::AUTHOR_ITEMS_MAX;
 pub use burst::{Knobs, Settings};
 pub use publish::{Part, Published};
 pub use record::{Subject, SubjectKind, Trend, TrendBucket, TrendState};
@@ -232,8 +233,12 @@ fn count_parts<'scope>(
                         let (bucket, subject, epoch) = cell(&run[0]);
                         let (mut items, mut authors) = (0, 0);
                         for (((_, _, author), count), _, diff) in run {
-                            items += (count * diff) as i64;
-                            authors += if *author == NOBODY { 0 } else { *diff as i64 };
+                            if *author == NOBODY {
+                                items += (count * diff) as i64;
+                            } else {
+                                items += ((*count).min(AUTHOR_ITEMS_MAX) * diff) as i64;
+                                authors += *diff as i64;
+                            }
                         }
                         let part = Part::Count { bucket, subject, items, authors };
                         session.give((route(subject), epoch, part));

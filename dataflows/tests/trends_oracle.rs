@@ -35,10 +35,10 @@ type Items = HashMap<u64, (Contribution, Millis)>;
 fn knobs() -> Knobs {
     Knobs {
         retention_h: 8,
-        history_buckets: 6,
+        history_windows: 6,
         alpha: 0.2,
-        min_items: 4,
-        min_authors: 3,
+        items_min: 4,
+        authors_min: 3,
         ratio_min: 2.0,
         score_min: 2.5,
         continue_ratio_min: 1.4,
@@ -140,7 +140,7 @@ fn script(seed: u64, epochs: usize) -> Script {
     script
 }
 
-/// A subject's windows: items and authors.
+/// A subject's windows: items that count, and authors.
 type Counted = BTreeMap<i64, (i64, HashSet<(String, String)>)>;
 
 struct Oracle {
@@ -164,6 +164,7 @@ impl Oracle {
         let open = window(clock);
         let first = open + 1 - knobs().retention_h * 6;
         let mut oracle = Oracle { counted: BTreeMap::new(), totals: BTreeMap::new(), first, open };
+        let mut told: HashMap<_, i32> = HashMap::new();
         for (item, _) in items.values().filter(|(c, _)| window(c.published_at.0) >= first) {
             let at = window(item.published_at.0);
             *oracle.totals.entry(at).or_default() += 1;
@@ -171,8 +172,15 @@ impl Oracle {
             for (kind, name) in topics.chain(item.terms.iter().map(|name| (SubjectKind::Term, name))) {
                 let windows = oracle.counted.entry(Subject { kind, name: name.clone() }).or_default();
                 let (n, authors) = windows.entry(at).or_default();
-                *n += 1;
-                authors.extend(item.author.clone().map(|author| (item.platform.clone(), author)));
+                let Some(author) = item.author.clone().map(|author| (item.platform.clone(), author)) else {
+                    *n += 1;
+                    continue;
+                };
+                // Of an author, two count.
+                let told = told.entry((kind, name, at, author.clone())).or_insert(0);
+                *told += 1;
+                *n += i64::from(*told <= 2);
+                authors.insert(author);
             }
         }
         for windows in oracle.counted.values_mut() {
@@ -193,7 +201,7 @@ impl Oracle {
 
     fn mean(&self, at: i64, count: impl Fn(i64) -> i64) -> i64 {
         let (mut weight, mut weights, mut sum) = (1i64 << 20, 0, 0);
-        for back in 1..=knobs().history_buckets as i64 {
+        for back in 1..=knobs().history_windows as i64 {
             sum += weight * count(at - back);
             weights += weight;
             weight = weight * (1000 - (knobs().alpha * 1000.0) as i64) / 1000;
@@ -217,8 +225,8 @@ impl Oracle {
     fn is_loud(&self, windows: &Counted, usual: Usual, at: i64) -> bool {
         let Some((n, authors)) = windows.get(&at) else { return false };
         let knobs = knobs();
-        2 * n >= knobs.min_items
-            && 2 * authors.len() as i64 >= knobs.min_authors
+        2 * n >= knobs.items_min
+            && 2 * authors.len() as i64 >= knobs.authors_min
             && *n as f64 * 1e3 >= knobs.continue_ratio_min * self.expected(usual, at) as f64
     }
 
@@ -226,8 +234,8 @@ impl Oracle {
         let Some((n, authors)) = windows.get(&at) else { return false };
         let knobs = knobs();
         let (n, expected) = (*n as f64, self.expected(usual, at) as f64 / 1e3);
-        n >= knobs.min_items as f64
-            && authors.len() as i64 >= knobs.min_authors
+        n >= knobs.items_min as f64
+            && authors.len() as i64 >= knobs.authors_min
             && n >= knobs.ratio_min * expected
             && (n - expected) / (expected + 1.0).sqrt() >= knobs.score_min
     }
@@ -236,7 +244,7 @@ impl Oracle {
         let mut found = Trends::new();
         let Some(began) = (self.first..=self.open).find(|b| self.total(*b) > 0) else { return found };
         for (subject, windows) in &self.counted {
-            let mut at = began + knobs().history_buckets as i64;
+            let mut at = began + knobs().history_windows as i64;
             'subject: loop {
                 // Two quiet windows before anything can begin, unless a burst ended quietly.
                 let mut quiet = 0;
@@ -582,7 +590,7 @@ fn one_author_is_no_burst_and_three_are() {
     let (trends, _) = published(&stream(3));
     let trends: Vec<&Trend> = trends.values().collect();
     assert_eq!(trends.len(), 1);
-    assert_eq!((trends[0].subject.name.as_str(), trends[0].authors, trends[0].items), ("new", 3, 60));
+    assert_eq!((trends[0].subject.name.as_str(), trends[0].authors, trends[0].items), ("new", 3, 3 * 6));
     assert_eq!(trends[0].state, TrendState::Ended);
 }
 
@@ -608,7 +616,7 @@ fn a_late_item_changes_what_was_published_and_expiry_leaves_only_tombstones() {
     let mut epochs = minutes(0, 200, |minute| {
         let at = BEGIN + minute * MINUTE_MS;
         let mut items: Vec<_> = (0..5).map(|i| item(at, "usual", &format!("a{i}"))).collect();
-        items.extend((0..6).filter(|_| burst(minute)).map(|i| item(at, "new", &format!("b{i}"))));
+        items.extend((0..6).filter(|_| burst(minute)).map(|i| item(at, "new", &format!("b{i}-{minute}"))));
         items
     });
     let (before, _) = published(&epochs);
@@ -621,7 +629,7 @@ fn a_late_item_changes_what_was_published_and_expiry_leaves_only_tombstones() {
     )]);
     let (after, _) = published(&epochs);
     let changed = after.values().next().expect("a trend");
-    assert_eq!((changed.since, changed.items, changed.authors), (trend.since, 121, 7));
+    assert_eq!((changed.since, changed.items, changed.authors), (trend.since, 121, trend.authors + 1));
     // Its deletion changes it back.
     epochs.push(vec![(
         9_000_000,

@@ -18,6 +18,9 @@ use crate::time::{HOUR_MS, MINUTE_MS, Millis};
 pub const BUCKET_MS: i64 = 10 * MINUTE_MS;
 /// Windows without a burst after which it has ended.
 pub const QUIET_BUCKETS: usize = 2;
+/// Items of one author that count in a window: who posts the same ten times says it once, and
+/// once more.
+pub const AUTHOR_ITEMS_MAX: isize = 2;
 /// Thousandths.
 const MILLI: i64 = 1000;
 /// Bits of a total that count: with 6, two totals within 3 % are one, so that every single
@@ -32,8 +35,8 @@ pub struct Settings {
     /// The weights of the windows before one, the nearest first.
     weights: Vec<i64>,
     weight: i64,
-    pub min_items: i64,
-    pub min_authors: i64,
+    pub items_min: i64,
+    pub authors_min: i64,
     pub ratio_milli: i64,
     pub score_milli: i64,
     pub continue_ratio_milli: i64,
@@ -50,10 +53,10 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Knobs {
     pub retention_h: i64,
-    pub history_buckets: usize,
+    pub history_windows: usize,
     pub alpha: f64,
-    pub min_items: i64,
-    pub min_authors: i64,
+    pub items_min: i64,
+    pub authors_min: i64,
     pub ratio_min: f64,
     pub score_min: f64,
     pub continue_ratio_min: f64,
@@ -72,17 +75,17 @@ impl Settings {
             return Err("burst_max_h is between 1 and 1000".into());
         }
         let milli = |x: f64| (x * MILLI as f64).round() as i64;
-        if !(1..=1000).contains(&knobs.history_buckets) {
-            return Err("history_buckets is between 1 and 1000".into());
+        if !(1..=1000).contains(&knobs.history_windows) {
+            return Err("history_windows is between 1 and 1000".into());
         }
-        if !(1..=4000).contains(&knobs.retention_h) || retention_buckets <= knobs.history_buckets as i64 {
+        if !(1..=4000).contains(&knobs.retention_h) || retention_buckets <= knobs.history_windows as i64 {
             return Err("retention_h is longer than the history and at most 4000".into());
         }
         if !(0.001..1.0).contains(&knobs.alpha) {
             return Err("alpha is between 0.001 and 1".into());
         }
-        if knobs.min_items < 2 || knobs.min_authors < 1 {
-            return Err("min_items is at least 2 and min_authors at least 1".into());
+        if knobs.items_min < 2 || knobs.authors_min < 1 {
+            return Err("items_min is at least 2 and authors_min at least 1".into());
         }
         let bounded = [knobs.ratio_min, knobs.score_min, knobs.continue_ratio_min, knobs.prior_items];
         if bounded.iter().any(|x| !(0.0..=1e6).contains(x)) {
@@ -90,14 +93,14 @@ impl Settings {
         }
         let keep = MILLI - milli(knobs.alpha);
         let weights: Vec<i64> = std::iter::successors(Some(WEIGHT), |w| Some(w * keep / MILLI))
-            .take(knobs.history_buckets)
+            .take(knobs.history_windows)
             .collect();
         Ok(Self {
             retention_buckets,
             weight: weights.iter().sum(),
             weights,
-            min_items: knobs.min_items,
-            min_authors: knobs.min_authors,
+            items_min: knobs.items_min,
+            authors_min: knobs.authors_min,
             ratio_milli: milli(knobs.ratio_min),
             score_milli: milli(knobs.score_min),
             continue_ratio_milli: milli(knobs.continue_ratio_min),
@@ -118,15 +121,28 @@ impl Settings {
         bucket(clock).saturating_sub(self.retention_buckets - 1)
     }
 
-    /// Whether counts like these can begin a burst.
-    pub fn has_support(&self, items: i64, authors: i64) -> bool {
-        items >= self.min_items && authors >= self.min_authors
+    fn has_support(&self, items: i64, authors: i64) -> bool {
+        items >= self.items_min && authors >= self.authors_min
     }
 
     /// The weighted mean of the windows before `at`, in thousandths. There are enough of them.
     fn mean(&self, counts: &[i64], at: usize) -> i64 {
         let before = counts[at - self.weights.len()..at].iter().rev();
         before.zip(&self.weights).map(|(count, weight)| count * weight).sum::<i64>() * MILLI / self.weight
+    }
+
+    /// Whether a window could begin a burst if nothing else than usual happened in the whole
+    /// stream; otherwise more is expected of it. `before` gives windows and their items.
+    pub fn may_begin(&self, at: i64, counts: Counts, before: impl Iterator<Item = (i64, i64)>) -> bool {
+        if !self.has_support(counts.items, counts.authors) {
+            return false;
+        }
+        let weighted = |(bucket, items): (i64, i64)| {
+            let back = usize::try_from(at - bucket - 1).ok();
+            back.and_then(|back| self.weights.get(back)).map_or(0, |weight| weight * items)
+        };
+        let mean = before.map(weighted).sum::<i64>() * MILLI / self.weight;
+        self.begins(counts.items, counts.authors, mean + self.prior_milli)
     }
 
     fn begins(&self, items: i64, authors: i64, expected: i64) -> bool {
@@ -140,8 +156,8 @@ impl Settings {
 
     /// Half the support, and more than expected.
     fn goes_on(&self, items: i64, authors: i64, expected: i64) -> bool {
-        2 * items >= self.min_items
-            && 2 * authors >= self.min_authors
+        2 * items >= self.items_min
+            && 2 * authors >= self.authors_min
             && items * MILLI * MILLI >= self.continue_ratio_milli * expected
     }
 }
@@ -158,7 +174,7 @@ pub fn level(total: i64) -> i64 {
     total.max(0) >> dropped << dropped
 }
 
-/// Items and distinct authors of a window; one with a single item counts as empty.
+/// Items that count and distinct authors of a window; one with a single item counts as empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub items: i64,

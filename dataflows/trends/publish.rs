@@ -5,8 +5,8 @@
 //! - What is published is a function of the counts and the pipeline clock after the epoch:
 //!   nothing depends on the order in which they came.
 //! - An epoch publishes a trend at most once, and only if it differs from what was published.
-//! - Only subjects with a window that has the support of a burst are looked at, and all of
-//!   them only when a window ends or what is usual in the whole stream changes.
+//! - Only subjects with a window that may begin a burst are looked at, and all of them only
+//!   when a window ends or what is usual in the whole stream changes.
 //! - While hydrating nothing is published; at the end only differences to what results.trends
 //!   holds are, tombstones included.
 //!
@@ -79,6 +79,8 @@ struct History {
     named: i32,
     /// By window.
     cells: Vec<Cell>,
+    /// Windows that may begin a burst.
+    hot: BTreeSet<i32>,
 }
 
 impl History {
@@ -97,8 +99,25 @@ impl History {
         }
     }
 
-    fn has_support(&self, settings: &Settings) -> bool {
-        self.cells.iter().map(|cell| cell.counts()).any(|c| settings.has_support(c.items, c.authors))
+    /// Looks again at the windows that a change of one concerns: itself, and those whose
+    /// history it is in.
+    fn reheat(&mut self, settings: &Settings, changed: i32) {
+        let last = i64::from(changed) + settings.history() as i64;
+        let from = self.cells.partition_point(|cell| cell.bucket < changed);
+        self.hot.remove(&changed);
+        for (at, cell) in self.cells.iter().enumerate().skip(from) {
+            if i64::from(cell.bucket) > last {
+                break;
+            }
+            let before = self.cells[..at].iter().rev();
+            let before = before.take_while(|b| cell.bucket - b.bucket <= settings.history() as i32);
+            let before = before.map(|b| (i64::from(b.bucket), b.counts().items));
+            if settings.may_begin(cell.bucket.into(), cell.counts(), before) {
+                self.hot.insert(cell.bucket);
+            } else {
+                self.hot.remove(&cell.bucket);
+            }
+        }
     }
 }
 
@@ -160,8 +179,11 @@ impl State {
         if bucket(before) != bucket(self.clock) {
             self.forget();
         }
-        for &symbol in &changed {
-            self.weigh(symbol);
+        for (symbol, bucket) in &changed {
+            if let Some(history) = self.subjects.get_mut(symbol) {
+                history.reheat(&self.settings, *bucket);
+            }
+            self.weigh(*symbol);
         }
         if self.hydrated.is_some_and(|hydrated| epoch < hydrated) {
             return;
@@ -174,14 +196,15 @@ impl State {
         } else {
             changed
                 .into_iter()
+                .map(|(symbol, _)| symbol)
                 .filter(|s| self.candidates.contains(s) || self.published.contains_key(s))
                 .collect()
         };
         due.into_iter().for_each(|symbol| self.publish(symbol, out));
     }
 
-    /// Adds an epoch's parts; the subjects whose counts changed.
-    fn take(&mut self, parts: Vec<Part>) -> BTreeSet<Symbol> {
+    /// Adds an epoch's parts; the windows of subjects whose counts changed.
+    fn take(&mut self, parts: Vec<Part>) -> BTreeSet<(Symbol, i32)> {
         let edge = self.settings.edge(self.clock);
         let mut changed = BTreeSet::new();
         for part in parts {
@@ -189,7 +212,7 @@ impl State {
                 Part::Clock(_) => {}
                 Part::Count { bucket, subject, items, authors } if i64::from(bucket) >= edge => {
                     self.subjects.entry(subject).or_default().change(bucket, items, authors);
-                    changed.insert(subject);
+                    changed.insert((subject, bucket));
                 }
                 Part::Total { bucket, items } if bucket >= edge => {
                     *self.totals.entry(bucket).or_default() += items;
@@ -218,6 +241,7 @@ impl State {
             let old = history.cells.iter().take_while(|cell| i64::from(cell.bucket) < edge).count();
             if old > 0 {
                 history.cells.drain(..old);
+                history.hot.retain(|&hot| i64::from(hot) >= edge);
                 changed.push(*symbol);
             }
         }
@@ -228,7 +252,7 @@ impl State {
     /// Whether the subject is to be looked at.
     fn weigh(&mut self, symbol: Symbol) {
         let Some(history) = self.subjects.get(&symbol) else { return };
-        if history.has_support(&self.settings) {
+        if !history.hot.is_empty() {
             self.candidates.insert(symbol);
         } else {
             self.candidates.remove(&symbol);

@@ -5,10 +5,10 @@ use crate::trends::burst::{BUCKET_MS, Knobs};
 fn settings(cells_max: usize, singles_max: usize) -> Settings {
     Settings::new(&Knobs {
         retention_h: 10,
-        history_buckets: 6,
+        history_windows: 6,
         alpha: 0.1,
-        min_items: 5,
-        min_authors: 3,
+        items_min: 5,
+        authors_min: 3,
         ratio_min: 2.5,
         score_min: 4.0,
         continue_ratio_min: 1.5,
