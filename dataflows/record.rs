@@ -17,6 +17,8 @@ pub mod topic {
     pub const VECTORS: &str = "content.vectors";
     /// Current value of every cell of volume and mood. Key: cell.
     pub const VOLUME: &str = "results.volume";
+    /// Bursts of topics and terms. Key: kind, name, start.
+    pub const TRENDS: &str = "results.trends";
     /// Digests as they were decided. Key: route + window.
     pub const DIGESTS: &str = "digests";
     /// Messages to send to, or edit on, Discord. Key: outbox key.

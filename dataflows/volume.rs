@@ -269,12 +269,15 @@ impl Frozen {
     }
 }
 
-/// How often each (cell, author) from `low` on counts, while `wanted`.
-fn accumulated(
-    trace: &mut AuthorTrace,
-    low: &(CellKey, AuthorSymbol),
-    wanted: impl Fn(&(CellKey, AuthorSymbol)) -> bool,
-) -> Vec<((CellKey, AuthorSymbol), isize)> {
+/// The accumulation of each key from `low` on while `wanted`.
+pub(crate) fn accumulated<K>(
+    trace: &mut TraceAgent<KeySpine<K, Epoch, isize>>,
+    low: &K,
+    wanted: impl Fn(&K) -> bool,
+) -> Vec<(K, isize)>
+where
+    K: differential_dataflow::ExchangeData + differential_dataflow::Hashable,
+{
     let batches = trace.batches_through(Antichain::new().borrow()).expect("all batches can be read");
     let (mut cursor, storage) = cursor_list(batches);
     let mut found = Vec::new();
@@ -283,7 +286,7 @@ fn accumulated(
         let mut sum = 0;
         cursor.map_times(&storage, |_, diff| sum += diff);
         if sum != 0 {
-            found.push((*key, sum));
+            found.push((key.clone(), sum));
         }
         cursor.step_key(&storage);
     }

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use dataflows::record::{Positions, Record, Stored, TopicPartition};
 
-pub use self::follow::follow;
+pub use self::follow::{follow, follow_since};
 pub use self::metrics::report_lag;
 pub use self::settings::{Embedded, Kafka, Password, Settings};
 

@@ -30,6 +30,7 @@ use crate::ops::health::{Component, Status, Watchdog};
 use crate::ops::node::{Node, Role};
 use crate::page;
 use crate::poll;
+use crate::trends;
 use crate::volume::{self, View};
 use crate::worker::{self, Committers, Pipeline, index::Index};
 
@@ -78,6 +79,7 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
         spec(topic::ENRICHED, partitions, true, identity),
         spec(topic::VECTORS, partitions, true, identity),
         spec(topic::VOLUME, partitions, true, None),
+        spec(topic::TRENDS, partitions, true, None),
         spec(topic::DIGESTS, 1, true, days(90)),
         spec(topic::OUTBOX, 1, true, days(90)),
         spec(topic::SENT, 1, true, days(90)),
@@ -112,6 +114,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let volume = config.volume.parse().map_err(|e| Failure::new(Exit::Usage, e))?;
     let view = Arc::new(RwLock::new(View::new(volume.groupings.clone())));
     let letters = Arc::new(RwLock::new(dead_letters::View::default()));
+    let trends = Arc::new(RwLock::new(trends::View::new(&config.trends)));
     let stop_workers = Arc::new(AtomicBool::new(false));
     watch_log(node, &log);
     let pipeline = pipeline(node, &log, index, volume)?;
@@ -129,6 +132,8 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let mut others = vec![
         heartbeat(node, joined.cluster)?,
         follow_volume(node, &log, &view)?,
+        follow_trends(node, &log, &trends)?,
+        follow_trend_items(node, &log, &trends)?,
         follow_dead_letters(node, &log, &letters)?,
         tick(node, &ingest)?,
         maintain(node, &log)?,
@@ -149,6 +154,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     routers.extend([
         ingest::api::routes(ingest),
         volume::api::routes(view),
+        trends::api::routes(trends),
         log::api::routes(log),
         poll::api::routes(),
         dead_letters::routes(letters),
@@ -207,7 +213,9 @@ fn pipeline(
         settings: config.worker.clone(),
         limits: config.ingest.limits(),
         volume,
+        trends: config.trends.graph().map_err(|e| Failure::new(Exit::Usage, e))?,
         topics: Arc::new(topics),
+        terms_max: config.trends.terms_per_item_max,
         sentiment: Arc::new(move |id| sentiment.includes(id)),
         redactor: Arc::new(redactor),
         redaction: Arc::new(move |id| detection.includes(id)),
@@ -302,6 +310,28 @@ fn follow_volume(node: &Node, log: &Arc<dyn Log>, view: &Arc<RwLock<View>>) -> R
     let condition = node.health.condition("volume view");
     let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
     spawn("volume-view", move || volume::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
+}
+
+fn follow_trends(
+    node: &Node,
+    log: &Arc<dyn Log>,
+    view: &Arc<RwLock<trends::View>>,
+) -> Result<Thread, Failure> {
+    let condition = node.health.condition("trends view");
+    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
+    spawn("trends-view", move || {
+        trends::follow_trends(log.as_ref(), &view, move || condition.met(), &shutdown)
+    })
+}
+
+fn follow_trend_items(
+    node: &Node,
+    log: &Arc<dyn Log>,
+    view: &Arc<RwLock<trends::View>>,
+) -> Result<Thread, Failure> {
+    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
+    let settings = node.config.trends.clone();
+    spawn("trend-items", move || trends::follow_items(log.as_ref(), &view, &settings, now_ms(), &shutdown))
 }
 
 fn follow_dead_letters(

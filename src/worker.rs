@@ -10,6 +10,7 @@ mod analyse;
 mod commit;
 mod driver;
 mod enrich;
+mod hydrate;
 mod metrics;
 mod read;
 
@@ -25,7 +26,7 @@ use dataflows::pii::Redactor;
 use dataflows::record::Positions;
 use dataflows::text::topics::Topics;
 use dataflows::time::DAY_MS;
-use dataflows::volume;
+use dataflows::{trends, volume};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -110,7 +111,10 @@ pub struct Pipeline {
     pub settings: Settings,
     pub limits: check::Limits,
     pub volume: volume::Settings,
+    pub trends: trends::Settings,
     pub topics: Arc<Topics>,
+    /// Terms of one item at most.
+    pub terms_max: usize,
     pub sentiment: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     pub redactor: Arc<Redactor>,
     /// Whether an item's personal values are masked, by content id.

@@ -22,6 +22,8 @@ fn schemas() -> BTreeMap<&'static str, schemars::Schema> {
         ("dead-letters", schema_for!(tidings::dead_letters::Answer)),
         ("search", schema_for!(tidings::memory::search::Answer)),
         ("results.volume", schema_for!(dataflows::volume::VolumeCell)),
+        ("results.trends", schema_for!(dataflows::trends::Trend)),
+        ("trends", schema_for!(tidings::trends::api::Answer)),
         ("dead.letters", schema_for!(dataflows::faults::DeadLetter)),
         ("control.cluster.heartbeat", schema_for!(Heartbeat)),
         ("control.cluster.committers", schema_for!(Highest)),

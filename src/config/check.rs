@@ -21,6 +21,9 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     if let Err(message) = config.pii.kinds() {
         wrong("pii.types", message);
     }
+    if let Err(message) = config.trends.graph() {
+        wrong("trends", message);
+    }
     if config.redaction_key.as_ref().is_some_and(|key| key.expose().chars().count() < KEY_CHARS_MIN) {
         wrong("redaction_key", format!("needs {KEY_CHARS_MIN} or more characters"));
     }

@@ -1,4 +1,4 @@
-//! Following a topic from its beginning, for those who keep a view of it.
+//! Following a topic, for those who keep a view of it.
 
 use std::time::Duration;
 
@@ -17,12 +17,28 @@ const READ_BYTES_MAX: usize = 4 << 20;
 pub fn follow(
     log: &dyn Log,
     topic: &str,
+    apply: impl FnMut(Vec<Stored>),
+    caught_up: impl FnOnce(),
+    shutdown: &Shutdown,
+) -> Result<(), LogError> {
+    follow_since(log, topic, i64::MIN, apply, caught_up, shutdown)
+}
+
+/// As [`follow`], from the first record of `since_ms` or later.
+pub fn follow_since(
+    log: &dyn Log,
+    topic: &str,
+    since_ms: i64,
     mut apply: impl FnMut(Vec<Stored>),
     caught_up: impl FnOnce(),
     shutdown: &Shutdown,
 ) -> Result<(), LogError> {
     let ends = ends(log, topic)?;
-    let from = ends.keys().map(|p: &TopicPartition| (p.clone(), 0)).collect();
+    let position = |p: &TopicPartition| match since_ms {
+        i64::MIN => Ok(0),
+        since_ms => log.position_at(p, since_ms),
+    };
+    let from = ends.keys().map(|p| Ok((p.clone(), position(p)?))).collect::<Result<_, LogError>>()?;
     let mut reader = log.reader(&from)?;
     let mut caught_up = Some(caught_up);
     while !shutdown.is_triggered() {

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::log::{Log, LogError};
 
 /// Layout of the stored entries; another one is rebuilt from the log.
-const FORMAT: &[u8] = b"1";
+const FORMAT: &[u8] = b"2";
 const POSITION: &str = "position/";
 /// What the store holds in memory: written entries until they are sorted into files, and
 /// the blocks of files that were read last.
@@ -240,6 +240,7 @@ struct EncodedContribution<'a> {
     channel: Option<Cow<'a, str>>,
     author: Option<Cow<'a, str>>,
     topics: Cow<'a, [String]>,
+    terms: Cow<'a, [String]>,
     compound: Option<i32>,
     /// Views, likes, comments, shares.
     engagement: [Option<u32>; 4],
@@ -257,6 +258,7 @@ fn encode(entry: &Entry) -> Vec<u8> {
             channel: c.channel.as_deref().map(Cow::Borrowed),
             author: c.author.as_deref().map(Cow::Borrowed),
             topics: Cow::Borrowed(&c.topics),
+            terms: Cow::Borrowed(&c.terms),
             compound: c.compound,
             engagement: [c.engagement.views, c.engagement.likes, c.engagement.comments, c.engagement.shares],
         }),
@@ -278,6 +280,7 @@ fn decode(bytes: &[u8]) -> Result<Entry, postcard::Error> {
                 channel: c.channel.map(Cow::into_owned),
                 author: c.author.map(Cow::into_owned),
                 topics: c.topics.into_owned(),
+                terms: c.terms.into_owned(),
                 compound: c.compound,
                 engagement: Engagement { views, likes, comments, shares },
             }
@@ -484,6 +487,7 @@ mod tests {
             channel: None,
             author: Some("a".into()),
             topics: vec!["t".into()],
+            terms: vec!["#new".into()],
             compound: Some(-1),
             engagement: Engagement { likes: Some(3), ..Engagement::default() },
         };

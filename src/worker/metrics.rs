@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use dataflows::trends;
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::ops::metrics::{SECONDS_BUCKETS, counter_vec, gauge_vec, histogram_vec, int_gauge, int_gauge_vec};
@@ -57,6 +58,15 @@ pub static LATE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
         &["window"],
     )
 });
+pub static TRENDS_REFUSED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    int_gauge_vec(
+        "tidings_trends_refused",
+        "Mentions of topics and terms that trends do not count, since the start, by why: late, no room for a cell, no room for a single item.",
+        &["reason"],
+    )
+});
+pub static TRENDS: LazyLock<IntGauge> =
+    LazyLock::new(|| int_gauge("tidings_trends", "Trends that this process's workers publish."));
 pub static CLOCK: LazyLock<IntGauge> = LazyLock::new(|| {
     int_gauge("tidings_pipeline_clock_seconds", "The pipeline clock: ingest time of the last record.")
 });
@@ -66,3 +76,17 @@ pub static FRESHNESS: LazyLock<prometheus::Gauge> = LazyLock::new(|| {
         "How far the published aggregates are behind the wall clock, while events flow.",
     )
 });
+
+/// Shows what one worker says of its trends.
+pub fn show_trends(gauges: &trends::Gauges) {
+    let held =
+        [("Gate", gauges.cells.get() + gauges.singles.get()), ("PublishTrends", gauges.candidates.get())];
+    for (operator, records) in held {
+        OPERATOR_RECORDS.with_label_values(&[operator]).set(records as i64);
+    }
+    let [cells, singles] = gauges.refused.get();
+    for (reason, n) in [("late", gauges.late.get()), ("cells", cells), ("singles", singles)] {
+        TRENDS_REFUSED.with_label_values(&[reason]).set(n as i64);
+    }
+    TRENDS.set(gauges.published.get() as i64);
+}
