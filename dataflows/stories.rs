@@ -1,0 +1,5 @@
+//! Stories: what several authors or platforms publish about the same thing.
+
+pub mod record;
+
+pub use record::Story;
