@@ -230,6 +230,7 @@ impl<I: Identities> State<I> {
             reply_to: event.reply_to,
             sentiment: analysis.sentiment,
             topics: analysis.topics,
+            signature: analysis.signature,
             analyzers: analysis.analyzers,
         }
     }

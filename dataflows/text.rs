@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{Sentiment, analysed_text};
 use crate::pii::without_masks;
+use crate::stories::signature::{self, Signature};
 use topics::Topics;
 
 /// What there is to know of one item's text.
@@ -27,6 +28,8 @@ pub struct Analysis {
     pub sentiment: Option<Sentiment>,
     /// Names of watched topics, sorted, each once.
     pub topics: Vec<String>,
+    /// `None` where there is too little text to compare.
+    pub signature: Option<Signature>,
     /// Analyzer -> its version, of those that ran.
     pub analyzers: BTreeMap<String, String>,
 }
@@ -55,11 +58,13 @@ pub fn analyse_redacted(
     let text = text.map(|text| redact(&html::to_text(text)));
     let read = analysed_text(title.as_deref(), text.as_deref());
     let is_blank = read.trim().is_empty();
+    // A masked number is no word about phones.
+    let words = without_masks(&read);
     Analysis {
         lang: language::language(&read, declared_lang),
         sentiment: (sentiment_on && !is_blank).then(|| sentiment::score(&read)),
-        // A masked number is no word about phones.
-        topics: topics.matches(&without_masks(&read)).into_iter().map(str::to_string).collect(),
+        topics: topics.matches(&words).into_iter().map(str::to_string).collect(),
+        signature: Signature::of(&words),
         analyzers: analyzers(topics, sentiment_on),
         title,
         text,
@@ -69,11 +74,16 @@ pub fn analyse_redacted(
 /// The analyzers that [`analyse`] runs, with their versions.
 pub fn analyzers(topics: &Topics, sentiment_on: bool) -> BTreeMap<String, String> {
     let sentiment = sentiment_on.then_some(("sentiment", sentiment::VERSION));
-    [("text", html::VERSION), ("language", language::VERSION), ("topics", topics.version())]
-        .into_iter()
-        .chain(sentiment)
-        .map(|(analyzer, version)| (analyzer.to_string(), version.to_string()))
-        .collect()
+    [
+        ("text", html::VERSION),
+        ("language", language::VERSION),
+        ("topics", topics.version()),
+        ("signature", signature::VERSION),
+    ]
+    .into_iter()
+    .chain(sentiment)
+    .map(|(analyzer, version)| (analyzer.to_string(), version.to_string()))
+    .collect()
 }
 
 #[cfg(test)]
