@@ -1,4 +1,4 @@
-//! What a text says: markup removed, language, sentiment, watched topics. Pure functions.
+//! What a text says: markup removed, language, sentiment, watched topics, terms. Pure functions.
 //!
 //! [`analyse`] takes the title and text of an event as its source gave them and gives what
 //! [`crate::event::Content`] carries of them; [`analyse_redacted`] has masks put into them
@@ -8,6 +8,7 @@
 pub mod html;
 pub mod language;
 pub mod sentiment;
+pub mod terms;
 pub mod topics;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct Analysis {
     pub topics: Vec<String>,
     /// `None` where there is too little text to compare.
     pub signature: Option<Signature>,
+    /// Hashtags and keyphrases, sorted, each once.
+    pub terms: Vec<String>,
     /// Analyzer -> its version, of those that ran.
     pub analyzers: BTreeMap<String, String>,
 }
@@ -40,9 +43,10 @@ pub fn analyse(
     text: Option<&str>,
     declared_lang: Option<&str>,
     topics: &Topics,
+    terms_max: usize,
     sentiment_on: bool,
 ) -> Analysis {
-    analyse_redacted(title, text, declared_lang, topics, sentiment_on, str::to_string)
+    analyse_redacted(title, text, declared_lang, topics, terms_max, sentiment_on, str::to_string)
 }
 
 /// As [`analyse`], with `redact` between the removal of markup and everything else.
@@ -51,21 +55,24 @@ pub fn analyse_redacted(
     text: Option<&str>,
     declared_lang: Option<&str>,
     topics: &Topics,
+    terms_max: usize,
     sentiment_on: bool,
     mut redact: impl FnMut(&str) -> String,
 ) -> Analysis {
     let title = title.map(|title| redact(&html::to_text(title)));
     let text = text.map(|text| redact(&html::to_text(text)));
     let read = analysed_text(title.as_deref(), text.as_deref());
-    let is_blank = read.trim().is_empty();
     // A masked number is no word about phones.
-    let words = without_masks(&read);
+    let unmasked = without_masks(&read);
+    let is_blank = read.trim().is_empty();
+    let lang = language::language(&read, declared_lang);
     Analysis {
-        lang: language::language(&read, declared_lang),
         sentiment: (sentiment_on && !is_blank).then(|| sentiment::score(&read)),
-        topics: topics.matches(&words).into_iter().map(str::to_string).collect(),
-        signature: Signature::of(&words),
+        topics: topics.matches(&unmasked).into_iter().map(str::to_string).collect(),
+        terms: terms::terms(&unmasked, lang.as_deref(), terms_max),
+        signature: Signature::of(&unmasked),
         analyzers: analyzers(topics, sentiment_on),
+        lang,
         title,
         text,
     }
@@ -79,6 +86,7 @@ pub fn analyzers(topics: &Topics, sentiment_on: bool) -> BTreeMap<String, String
         ("language", language::VERSION),
         ("topics", topics.version()),
         ("signature", signature::VERSION),
+        ("terms", terms::VERSION),
     ]
     .into_iter()
     .chain(sentiment)

@@ -256,6 +256,7 @@ pub fn enriched(id: &str, revision: u64, text: Option<&str>) -> Enriched {
             sentiment: None,
             topics: Vec::new(),
             signature: None,
+            terms: Vec::new(),
             analyzers: BTreeMap::new(),
         }),
     }
