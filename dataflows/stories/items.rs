@@ -4,8 +4,8 @@
 //! - The live items after an epoch are a function of the last version and the last vector
 //!   of each content id and of the pipeline clock: those that can be compared and whose
 //!   time has not passed; of more than the limit, the ones published last.
-//! - A vector counts if it was made of the version that is current, or of one with the same
-//!   text.
+//! - A vector counts if it was made of the version that is current, or of one before it with
+//!   the same text: EMBED renews it for that one too, a moment later.
 //! - An item that did not change in what stories see of it gives no change.
 //!
 //! Retention: until `horizon_h` after the hour of publication by the pipeline clock, hour by
@@ -270,6 +270,8 @@ impl Held {
                 sketch = vector.sketch.clone();
             }
         }
+        // Of a text that is no longer there, nor will be a version with it.
+        self.vector.take_if(|vector| vector.text.is_some_and(|text| text != self.text));
         if item.sketch != sketch {
             *item = Arc::new(Item { sketch, ..Item::clone(item) });
         }
