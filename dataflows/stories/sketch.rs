@@ -23,7 +23,7 @@ const BAND_BITS: usize = 8;
 pub const BANDS: usize = PLANES / BAND_BITS;
 
 static SIGNS: LazyLock<Vec<i8>> = LazyLock::new(|| {
-    let sign = |i: usize| if mix(i as u64 + 0x7469_6469_6e67_73) & 1 == 0 { 1 } else { -1 };
+    let sign = |i: usize| if mix(i as u64 + 0x0074_6964_696e_6773) & 1 == 0 { 1 } else { -1 };
     (0..PLANES * DIMENSIONS_MAX).map(sign).collect()
 });
 
