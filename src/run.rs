@@ -30,6 +30,7 @@ use crate::ops::health::{Component, Status, Watchdog};
 use crate::ops::node::{Node, Role};
 use crate::page;
 use crate::poll;
+use crate::stories;
 use crate::volume::{self, View};
 use crate::worker::{self, Committers, Pipeline, index::Index};
 
@@ -78,6 +79,7 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
         spec(topic::ENRICHED, partitions, true, identity),
         spec(topic::VECTORS, partitions, true, identity),
         spec(topic::VOLUME, partitions, true, None),
+        spec(topic::STORIES, partitions, true, None),
         spec(topic::DIGESTS, 1, true, days(90)),
         spec(topic::OUTBOX, 1, true, days(90)),
         spec(topic::SENT, 1, true, days(90)),
@@ -111,6 +113,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let ingest = Arc::new(open_ingest(config, &log, index.clone()));
     let volume = config.volume.parse().map_err(|e| Failure::new(Exit::Usage, e))?;
     let view = Arc::new(RwLock::new(View::new(volume.groupings.clone())));
+    let stories = Arc::new(RwLock::new(stories::View::default()));
     let letters = Arc::new(RwLock::new(dead_letters::View::default()));
     let stop_workers = Arc::new(AtomicBool::new(false));
     watch_log(node, &log);
@@ -129,6 +132,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let mut others = vec![
         heartbeat(node, joined.cluster)?,
         follow_volume(node, &log, &view)?,
+        follow_stories(node, &log, &stories)?,
         follow_dead_letters(node, &log, &letters)?,
         tick(node, &ingest)?,
         maintain(node, &log)?,
@@ -149,6 +153,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     routers.extend([
         ingest::api::routes(ingest),
         volume::api::routes(view),
+        stories::api::routes(stories),
         log::api::routes(log),
         poll::api::routes(),
         dead_letters::routes(letters),
@@ -212,6 +217,7 @@ fn pipeline(
         sentiment: Arc::new(move |id| sentiment.includes(id)),
         redactor: Arc::new(redactor),
         redaction: Arc::new(move |id| detection.includes(id)),
+        stories: config.stories.enabled.then(|| config.stories.clone()),
         index,
         // A worker is watched from its first round on; hydration takes what it takes.
         alive: Arc::new(move |worker| {
@@ -303,6 +309,16 @@ fn follow_volume(node: &Node, log: &Arc<dyn Log>, view: &Arc<RwLock<View>>) -> R
     let condition = node.health.condition("volume view");
     let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
     spawn("volume-view", move || volume::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
+}
+
+fn follow_stories(
+    node: &Node,
+    log: &Arc<dyn Log>,
+    view: &Arc<RwLock<stories::View>>,
+) -> Result<Thread, Failure> {
+    let condition = node.health.condition("stories view");
+    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
+    spawn("stories-view", move || stories::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
 }
 
 fn follow_dead_letters(
