@@ -162,6 +162,7 @@ fn pipeline(config: &Config, log: &Arc<dyn Log>, folder: &Path) -> Pipeline {
         sentiment: Arc::new(|_| true),
         redactor: Arc::new(Redactor::new(b"a key", Kinds::ALL, config.pii.account_platforms.clone())),
         redaction: Arc::new(|_| true),
+        stories: config.stories.enabled.then(|| config.stories.clone()),
         index: open_index(folder).expect("the index opens"),
         alive: Arc::new(|_| {}),
         ready: Arc::new(|| {}),

@@ -268,6 +268,7 @@ impl<I: Identities> State<I> {
             reply_to: event.reply_to,
             sentiment: analysis.sentiment,
             topics: analysis.topics,
+            signature: analysis.signature,
             terms: analysis.terms,
             analyzers: analysis.analyzers,
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::stories::signature::Signature;
 use crate::time::Millis;
 
 /// What kind of content an item is.
@@ -214,6 +215,9 @@ pub struct Content {
     /// `None` when sentiment analysis is off for this item or there is no text.
     pub sentiment: Option<Sentiment>,
     pub topics: Vec<String>,
+    /// What near-duplicates are found by; `None` where there is too little text to compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
     /// Hashtags and keyphrases, lower-cased, sorted, each once; see [`crate::text::terms`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub terms: Vec<String>,

@@ -24,6 +24,7 @@ pub mod offload;
 pub mod chunk;
 pub mod vector;
 pub mod embed;
+pub mod stories;
 
 /// Timely's timestamp: a tick of the runtime's millisecond clock. Event time is data.
 pub type Epoch = u64;

@@ -17,6 +17,8 @@ pub mod topic {
     pub const VECTORS: &str = "content.vectors";
     /// Current value of every cell of volume and mood. Key: cell.
     pub const VOLUME: &str = "results.volume";
+    /// Current value of every story. Key: story id.
+    pub const STORIES: &str = "results.stories";
     /// Bursts of topics and terms. Key: kind, name, start.
     pub const TRENDS: &str = "results.trends";
     /// Digests as they were decided. Key: route + window.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{Sentiment, analysed_text};
 use crate::pii::without_masks;
+use crate::stories::signature::{self, Signature};
 use topics::Topics;
 
 /// What there is to know of one item's text.
@@ -28,6 +29,8 @@ pub struct Analysis {
     pub sentiment: Option<Sentiment>,
     /// Names of watched topics, sorted, each once.
     pub topics: Vec<String>,
+    /// `None` where there is too little text to compare.
+    pub signature: Option<Signature>,
     /// Hashtags and keyphrases, sorted, each once.
     pub terms: Vec<String>,
     /// Analyzer -> its version, of those that ran.
@@ -67,6 +70,7 @@ pub fn analyse_redacted(
         sentiment: (sentiment_on && !is_blank).then(|| sentiment::score(&read)),
         topics: topics.matches(&unmasked).into_iter().map(str::to_string).collect(),
         terms: terms::terms(&unmasked, lang.as_deref(), terms_max),
+        signature: Signature::of(&unmasked),
         analyzers: analyzers(topics, sentiment_on),
         lang,
         title,
@@ -81,6 +85,7 @@ pub fn analyzers(topics: &Topics, sentiment_on: bool) -> BTreeMap<String, String
         ("text", html::VERSION),
         ("language", language::VERSION),
         ("topics", topics.version()),
+        ("signature", signature::VERSION),
         ("terms", terms::VERSION),
     ]
     .into_iter()

@@ -196,7 +196,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Eval(command) => {
             let cache = Environment::of_process(None).cache_dir();
-            let good = crate::eval::run(&command, cache.as_deref(), &mut io::stdout())
+            let config = loaded.as_ref().ok().map(|loaded| &loaded.config);
+            let good = crate::eval::run(&command, config, cache.as_deref(), &mut io::stdout())
                 .map_err(|error| Failure::failed(format!("{error:#}")))?;
             Ok(if good { Exit::Ok } else { Exit::Negative }.into())
         }

@@ -65,6 +65,7 @@ pub struct Config {
     pub worker: crate::worker::Settings,
     pub volume: crate::worker::VolumeSettings,
     pub trends: crate::trends::Settings,
+    pub stories: crate::stories::Settings,
     pub ingest: crate::ingest::Settings,
     pub pii: crate::pii::Settings,
     pub models: crate::memory::models::Settings,

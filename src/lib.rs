@@ -8,6 +8,7 @@ pub mod pii;
 pub mod worker;
 pub mod volume;
 pub mod trends;
+pub mod stories;
 pub mod dead_letters;
 pub mod run;
 pub mod memory;

@@ -31,6 +31,7 @@ use crate::ops::node::{Node, Role};
 use crate::page;
 use crate::poll;
 use crate::trends;
+use crate::stories;
 use crate::volume::{self, View};
 use crate::worker::{self, Committers, Pipeline, index::Index};
 
@@ -80,6 +81,7 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
         spec(topic::VECTORS, partitions, true, identity),
         spec(topic::VOLUME, partitions, true, None),
         spec(topic::TRENDS, partitions, true, None),
+        spec(topic::STORIES, partitions, true, None),
         spec(topic::DIGESTS, 1, true, days(90)),
         spec(topic::OUTBOX, 1, true, days(90)),
         spec(topic::SENT, 1, true, days(90)),
@@ -113,6 +115,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let ingest = Arc::new(open_ingest(config, &log, index.clone()));
     let volume = config.volume.parse().map_err(|e| Failure::new(Exit::Usage, e))?;
     let view = Arc::new(RwLock::new(View::new(volume.groupings.clone())));
+    let stories = Arc::new(RwLock::new(stories::View::default()));
     let letters = Arc::new(RwLock::new(dead_letters::View::default()));
     let trends = Arc::new(RwLock::new(trends::View::new(&config.trends)));
     let stop_workers = Arc::new(AtomicBool::new(false));
@@ -134,6 +137,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
         follow_volume(node, &log, &view)?,
         follow_trends(node, &log, &trends)?,
         follow_trend_items(node, &log, &trends)?,
+        follow_stories(node, &log, &stories)?,
         follow_dead_letters(node, &log, &letters)?,
         tick(node, &ingest)?,
         maintain(node, &log)?,
@@ -155,6 +159,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
         ingest::api::routes(ingest),
         volume::api::routes(view),
         trends::api::routes(trends),
+        stories::api::routes(stories),
         log::api::routes(log),
         poll::api::routes(),
         dead_letters::routes(letters),
@@ -219,6 +224,7 @@ fn pipeline(
         sentiment: Arc::new(move |id| sentiment.includes(id)),
         redactor: Arc::new(redactor),
         redaction: Arc::new(move |id| detection.includes(id)),
+        stories: config.stories.enabled.then(|| config.stories.clone()),
         index,
         // A worker is watched from its first round on; hydration takes what it takes.
         alive: Arc::new(move |worker| {
@@ -332,6 +338,16 @@ fn follow_trend_items(
     let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
     let settings = node.config.trends.clone();
     spawn("trend-items", move || trends::follow_items(log.as_ref(), &view, &settings, now_ms(), &shutdown))
+}
+
+fn follow_stories(
+    node: &Node,
+    log: &Arc<dyn Log>,
+    view: &Arc<RwLock<stories::View>>,
+) -> Result<Thread, Failure> {
+    let condition = node.health.condition("stories view");
+    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
+    spawn("stories-view", move || stories::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
 }
 
 fn follow_dead_letters(

@@ -1,9 +1,10 @@
-//! The timely workers: every one of them runs ENRICH and ANALYSE over the
+//! The timely workers: every one of them runs ENRICH, ANALYSE and STORIES over the
 //! partitions it owns.
 //!
 //! Start-up order: committers are opened first, which fences an earlier process;
 //! the identity index reads content.enriched to its end; ANALYSE hydrates from it
-//! and publishes only differences; then positions are assigned and input flows.
+//! and publishes only differences; then positions are assigned and input flows. STORIES
+//! reads again what it needs beside that.
 
 pub mod index;
 mod analyse;
@@ -13,6 +14,7 @@ mod enrich;
 mod hydrate;
 mod metrics;
 mod read;
+mod stories;
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
@@ -119,6 +121,8 @@ pub struct Pipeline {
     pub redactor: Arc<Redactor>,
     /// Whether an item's personal values are masked, by content id.
     pub redaction: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// `None` where stories are not looked for.
+    pub stories: Option<crate::stories::Settings>,
     pub index: Index,
     /// Called when a worker comes round, with its index.
     pub alive: Arc<dyn Fn(usize) + Send + Sync>,
@@ -137,6 +141,9 @@ struct Context {
     hash: RandomState,
     enrich: Arc<Shared>,
     analyse: Arc<Shared>,
+    stories_shared: Arc<Shared>,
+    /// Where STORIES begins, if there is one.
+    stories: Option<stories::Start>,
     failures: Arc<Failures>,
     /// Committers by worker, taken by it.
     committers: Mutex<Committers>,
@@ -149,18 +156,24 @@ struct Context {
 pub struct Committers {
     enrich: Vec<Option<Box<dyn Committer>>>,
     analyse: Option<Box<dyn Committer>>,
+    stories: Option<Box<dyn Committer>>,
 }
 
 impl Committers {
     /// How many of each kind `workers` workers need.
     pub fn wanted(workers: usize) -> BTreeMap<String, u32> {
-        [(ENRICH.to_string(), workers.max(1) as u32), (ANALYSE.to_string(), 1)].into()
+        let enrich = (ENRICH.to_string(), workers.max(1) as u32);
+        [enrich, (ANALYSE.to_string(), 1), (STORIES.to_string(), 1)].into()
     }
 
     /// From what [`Self::wanted`] asked for.
     pub fn new(mut held: BTreeMap<String, Vec<Box<dyn Committer>>>) -> Self {
         let mut take = |kind: &str| held.remove(kind).unwrap_or_default();
-        Self { enrich: take(ENRICH).into_iter().map(Some).collect(), analyse: take(ANALYSE).pop() }
+        Self {
+            enrich: take(ENRICH).into_iter().map(Some).collect(),
+            analyse: take(ANALYSE).pop(),
+            stories: take(STORIES).pop(),
+        }
     }
 }
 
@@ -168,9 +181,11 @@ impl Committers {
 pub const ENRICH: &str = "enrich";
 /// Name under which ANALYSE's positions are stored.
 pub const ANALYSE: &str = "analyse";
+/// Name under which STORIES' positions are stored.
+pub const STORIES: &str = "stories";
 
 /// Runs the workers until `stop` is set, then drains them. Blocks. `committers`
-/// holds one for each worker's ENRICH and one for ANALYSE, already fencing.
+/// holds one for each worker's ENRICH, one for ANALYSE and one for STORIES, already fencing.
 pub fn run(pipeline: Pipeline, committers: Committers, stop: Arc<AtomicBool>) -> Result<(), LogError> {
     let workers = pipeline.settings.workers.max(1);
     let context = prepare(pipeline, committers)?;
@@ -202,6 +217,7 @@ fn prepare(pipeline: Pipeline, committers: Committers) -> Result<Arc<Context>, L
         .map_err(|e| LogError::Fatal(e.to_string()))?;
     let committed = log.committed(ENRICH)?;
     let start = ((pipeline.now_ms)().max(2)) as Epoch;
+    let stories = pipeline.stories.as_ref().map(|settings| stories::Start::find(log.as_ref(), settings));
     Ok(Arc::new(Context {
         partitions: hydrated_from.len() as u32,
         committed,
@@ -209,6 +225,8 @@ fn prepare(pipeline: Pipeline, committers: Committers) -> Result<Arc<Context>, L
         hash: RandomState::new(),
         enrich: Arc::default(),
         analyse: Arc::default(),
+        stories_shared: Arc::default(),
+        stories: stories.transpose()?,
         failures: Arc::default(),
         committers: Mutex::new(committers),
         start,
@@ -227,6 +245,7 @@ fn work(worker: &mut timely::worker::Worker, context: &Arc<Context>, stop: &Atom
     let index = worker.index();
     let mut enrich = enrich::Enrich::build(worker, context);
     let Some(mut analyse) = analyse::Analyse::build(worker, context) else { return };
+    let mut stories = stories::Stories::build(worker, context);
     if context.hydrating.fetch_sub(1, Ordering::SeqCst) == 1 {
         (context.pipeline.ready)();
     }
@@ -235,10 +254,12 @@ fn work(worker: &mut timely::worker::Worker, context: &Arc<Context>, stop: &Atom
     while !context.failures.stopping() {
         (context.pipeline.alive)(index);
         let now_ms = (context.pipeline.now_ms)();
-        let busy = enrich.tick(now_ms) | analyse.tick(now_ms);
+        let busy = enrich.tick(now_ms)
+            | analyse.tick(now_ms)
+            | stories.as_mut().is_some_and(|stories| stories.tick(now_ms));
         worker.step_or_park(Some(if busy {
             Duration::ZERO
-        } else if analyse.is_open() {
+        } else if analyse.is_open() || stories.as_ref().is_some_and(stories::Stories::is_open) {
             BUSY
         } else {
             IDLE
@@ -247,10 +268,16 @@ fn work(worker: &mut timely::worker::Worker, context: &Arc<Context>, stop: &Atom
             // In this order: what ENRICH still commits is read after the restart.
             enrich.close();
             analyse.close();
+            if let Some(stories) = &mut stories {
+                stories.close();
+            }
             closed_at = Some(std::time::Instant::now());
         }
         let limit = Duration::from_secs(context.pipeline.settings.drain_s);
-        if !counted && closed_at.is_some() && enrich.is_drained() && analyse.is_drained() {
+        let drained = enrich.is_drained()
+            && analyse.is_drained()
+            && stories.as_ref().is_none_or(stories::Stories::is_drained);
+        if !counted && closed_at.is_some() && drained {
             counted = true;
             context.drained.fetch_add(1, Ordering::SeqCst);
         }

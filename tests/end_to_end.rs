@@ -5,7 +5,7 @@
 #[expect(dead_code, reason = "shared with tests/discord.rs, which uses all of it")]
 #[path = "support/discord_server.rs"]
 mod server;
-#[expect(dead_code, reason = "shared with tests/page.rs, which uses all of it")]
+#[expect(dead_code, reason = "shared with tests/page.rs and tests/stories.rs")]
 #[path = "support/program.rs"]
 mod program;
 

@@ -21,6 +21,8 @@ fn schemas() -> BTreeMap<&'static str, schemars::Schema> {
         ("content.vectors", schema_for!(dataflows::embed::Embedded)),
         ("dead-letters", schema_for!(tidings::dead_letters::Answer)),
         ("search", schema_for!(tidings::memory::search::Answer)),
+        ("results.stories", schema_for!(dataflows::stories::Story)),
+        ("stories", schema_for!(tidings::stories::api::Answer)),
         ("results.volume", schema_for!(dataflows::volume::VolumeCell)),
         ("results.trends", schema_for!(dataflows::trends::Trend)),
         ("trends", schema_for!(tidings::trends::api::Answer)),

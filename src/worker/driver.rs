@@ -86,6 +86,8 @@ pub struct Driver {
     credit_used: usize,
     current: Epoch,
     committed: Epoch,
+    /// Positions that are committed where what is read lies before them.
+    floor: Positions,
 }
 
 /// What a tick did.
@@ -129,9 +131,28 @@ impl Driver {
             credit_used: 0,
             current: 0,
             committed: start.saturating_sub(1),
+            floor: Positions::new(),
         };
         driver.advance(start);
         driver
+    }
+
+    /// For a stage that reads again what lies before its position: commits none before these.
+    pub fn never_before(&mut self, floor: Positions) {
+        self.floor = floor;
+    }
+
+    /// Whether something was read that is not fed yet.
+    pub fn has_batches(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
+    /// Closes the current epoch, in which an input of the owner's own has something.
+    pub fn open_next(&mut self, now_ms: i64) {
+        let next = (now_ms.max(0) as u64).max(self.current + 1);
+        self.shared.latest.fetch_max(next, Ordering::SeqCst);
+        self.advance(next);
+        self.shared.wake();
     }
 
     /// The epoch that is open.
@@ -183,10 +204,7 @@ impl Driver {
         }
         self.uncommitted.push_back((self.current, bytes, now_ms));
         self.credit_used += bytes;
-        let next = (now_ms.max(0) as u64).max(self.current + 1);
-        self.shared.latest.fetch_max(next, Ordering::SeqCst);
-        self.advance(next);
-        self.shared.wake();
+        self.open_next(now_ms);
         true
     }
 
@@ -196,7 +214,8 @@ impl Driver {
         for run in batch.chunk_by(|a, b| a.partition == b.partition && a.topic == b.topic) {
             let last = &run[run.len() - 1];
             let partition = TopicPartition { topic: Arc::clone(&last.topic), partition: last.partition };
-            positions.insert(partition, last.offset + 1);
+            let floor = self.floor.get(&partition).copied().unwrap_or(0);
+            positions.insert(partition, floor.max(last.offset + 1));
         }
         metrics::INPUT_RECORDS.with_label_values(&[self.name]).inc_by(batch.len() as u64);
         let inputs = self.inputs.as_mut().expect("feeding has inputs");
@@ -219,10 +238,7 @@ impl Driver {
         }
         self.epochs.borrow_mut().entry(self.current).or_default().records.extend(records);
         self.uncommitted.push_back((self.current, 0, now_ms));
-        let next = (now_ms.max(0) as u64).max(self.current + 1);
-        self.shared.latest.fetch_max(next, Ordering::SeqCst);
-        self.advance(next);
-        self.shared.wake();
+        self.open_next(now_ms);
     }
 
     /// Takes no further input; what was fed is still completed and committed.

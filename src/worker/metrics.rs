@@ -67,6 +67,13 @@ pub static TRENDS_REFUSED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 });
 pub static TRENDS: LazyLock<IntGauge> =
     LazyLock::new(|| int_gauge("tidings_trends", "Trends that this process's workers publish."));
+pub static NOT_IN_STORIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter_vec(
+        "tidings_items_not_in_stories_total",
+        "Versions of items that cannot be in a story, and items that left before their time, by reason.",
+        &["reason"],
+    )
+});
 pub static CLOCK: LazyLock<IntGauge> = LazyLock::new(|| {
     int_gauge("tidings_pipeline_clock_seconds", "The pipeline clock: ingest time of the last record.")
 });

@@ -44,6 +44,7 @@ fn item(n: u64, published: &str, likes: u32, compound: f64) -> Enriched {
         reply_to: None,
         sentiment: Some(Sentiment { compound, positive: 0.0, neutral: 1.0, negative: 0.0 }),
         topics: vec!["rust".into()],
+        signature: None,
         terms: Vec::new(),
         analyzers: Default::default(),
     };
