@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dataflows::pii::{Counts, Kinds, Redactor};
 use dataflows::text::topics::{Topics, TopicsFile};
-use dataflows::text::{analyse, html, language, sentiment};
+use dataflows::text::{analyse, html, language, sentiment, terms};
 
 /// Documents like those of the four VADER sets (106 bytes in the mean) and of feeds.
 const SHORT: &[&str] = &[
@@ -37,6 +37,9 @@ const NUMBERS: &[&str] = &[
 const PERSONAL: &str = "Write to jane@example.org or call +1 202-555-0123, pay 4111 1111 1111 1111 or \
     DE89 3704 0044 0532 0130 00, from 198.51.100.23, SSN 123-45-6789.";
 
+/// As in config/default.toml.
+const TERMS_MAX: usize = 6;
+
 fn watched() -> Topics {
     let file: TopicsFile =
         toml::from_str(include_str!("../config/topics.toml")).expect("the default topics parse");
@@ -53,6 +56,9 @@ fn text(c: &mut Criterion) {
     });
     group
         .bench_function("topics", |b| b.iter(|| SHORT.iter().for_each(|t| _ = black_box(topics.matches(t)))));
+    group.bench_function("terms", |b| {
+        b.iter(|| SHORT.iter().for_each(|t| _ = black_box(terms::terms(t, Some("en"), TERMS_MAX))));
+    });
     group.bench_function("language", |b| {
         b.iter(|| SHORT.iter().for_each(|t| _ = black_box(language::language(t, None))));
     });
@@ -64,7 +70,9 @@ fn text(c: &mut Criterion) {
     });
     group.bench_function("analyse", |b| {
         b.iter(|| {
-            SHORT.iter().for_each(|t| _ = black_box(analyse(None, Some(t), Some("en"), &topics, true)));
+            SHORT
+                .iter()
+                .for_each(|t| _ = black_box(analyse(None, Some(t), Some("en"), &topics, TERMS_MAX, true)));
         });
     });
     group.throughput(Throughput::Elements(NUMBERS.len() as u64));
@@ -74,9 +82,15 @@ fn text(c: &mut Criterion) {
     group.bench_function("redact_nothing", |b| b.iter(|| mask(SHORT[0])));
     group.bench_function("redact_personal", |b| b.iter(|| mask(PERSONAL)));
     group.throughput(Throughput::Bytes(HTML.len() as u64));
+    group.bench_function("terms_post", |b| {
+        let text = html::to_text(HTML);
+        b.iter(|| black_box(terms::terms(&text, Some("en"), TERMS_MAX)));
+    });
     group.bench_function("html_post", |b| b.iter(|| black_box(html::to_text(HTML))));
     group.bench_function("analyse_post", |b| {
-        b.iter(|| black_box(analyse(Some("A small editor"), Some(HTML), Some("en"), &topics, true)));
+        b.iter(|| {
+            black_box(analyse(Some("A small editor"), Some(HTML), Some("en"), &topics, TERMS_MAX, true))
+        });
     });
     group.finish();
 }

@@ -158,6 +158,7 @@ fn pipeline(config: &Config, log: &Arc<dyn Log>, folder: &std::path::Path) -> Pi
         limits: config.ingest.limits(),
         volume: config.volume.parse().expect("valid groupings"),
         topics: Arc::new(topics()),
+        terms_max: config.trends.terms_per_item_max,
         sentiment: Arc::new(|_| true),
         redactor: Arc::new(Redactor::new(b"a key", Kinds::ALL, config.pii.account_platforms.clone())),
         redaction: Arc::new(|_| true),

@@ -63,6 +63,8 @@ pub type Observe = dyn Fn(&Outcomes, &[Reason]) + Send + Sync;
 pub struct Settings {
     pub limits: Limits,
     pub topics: Arc<Topics>,
+    /// Terms of one item at most.
+    pub terms_max: usize,
     /// Whether an item's sentiment is analysed, by content id.
     pub sentiment: Arc<Includes>,
     /// What masks personal values; dead letters always are where it is not off.
@@ -198,6 +200,7 @@ impl<I: Identities> State<I> {
             event.text.as_deref(),
             event.lang.as_deref(),
             &self.settings.topics,
+            self.settings.terms_max,
             (self.settings.sentiment)(id),
             |text| redactor.mask(text, counts).into_owned(),
         );
@@ -230,6 +233,7 @@ impl<I: Identities> State<I> {
             reply_to: event.reply_to,
             sentiment: analysis.sentiment,
             topics: analysis.topics,
+            terms: analysis.terms,
             analyzers: analysis.analyzers,
         }
     }

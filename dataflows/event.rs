@@ -153,6 +153,9 @@ pub struct Contribution {
     pub author: Option<String>,
     /// Names of the watched topics the text is in, sorted, each once.
     pub topics: Vec<String>,
+    /// Hashtags and keyphrases of the text, sorted, each once; see [`crate::text::terms`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<String>,
     /// VADER's compound in units of 1e-4, -10000..=10000; `None` is not scored.
     pub compound: Option<i32>,
     pub engagement: Engagement,
@@ -211,6 +214,9 @@ pub struct Content {
     /// `None` when sentiment analysis is off for this item or there is no text.
     pub sentiment: Option<Sentiment>,
     pub topics: Vec<String>,
+    /// Hashtags and keyphrases, lower-cased, sorted, each once; see [`crate::text::terms`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<String>,
     /// Analyzer -> its version.
     pub analyzers: BTreeMap<String, String>,
 }
@@ -242,6 +248,7 @@ impl Enriched {
             channel: content.channel.as_ref().map(|c| c.id.clone()),
             author: content.author.as_ref().map(|a| a.id.clone()),
             topics: content.topics.clone(),
+            terms: content.terms.clone(),
             compound: content.sentiment.map(|s| s.compound_e4()),
             engagement: content.engagement,
         })

@@ -130,6 +130,7 @@ mod tests {
             channel: None,
             author: None,
             topics: vec![],
+            terms: vec![],
             compound: None,
             engagement: Default::default(),
         }

@@ -18,6 +18,7 @@ pub mod pii;
 pub mod text;
 pub mod enrich;
 pub mod volume;
+pub mod trends;
 pub mod collect;
 pub mod offload;
 pub mod chunk;

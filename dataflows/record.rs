@@ -19,6 +19,8 @@ pub mod topic {
     pub const VOLUME: &str = "results.volume";
     /// Current value of every story. Key: story id.
     pub const STORIES: &str = "results.stories";
+    /// Bursts of topics and terms. Key: kind, name, start.
+    pub const TRENDS: &str = "results.trends";
     /// Digests as they were decided. Key: route + window.
     pub const DIGESTS: &str = "digests";
     /// Messages to send to, or edit on, Discord. Key: outbox key.

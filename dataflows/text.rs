@@ -1,4 +1,4 @@
-//! What a text says: markup removed, language, sentiment, watched topics. Pure functions.
+//! What a text says: markup removed, language, sentiment, watched topics, terms. Pure functions.
 //!
 //! [`analyse`] takes the title and text of an event as its source gave them and gives what
 //! [`crate::event::Content`] carries of them; [`analyse_redacted`] has masks put into them
@@ -8,6 +8,7 @@
 pub mod html;
 pub mod language;
 pub mod sentiment;
+pub mod terms;
 pub mod topics;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub struct Analysis {
     pub sentiment: Option<Sentiment>,
     /// Names of watched topics, sorted, each once.
     pub topics: Vec<String>,
+    /// Hashtags and keyphrases, sorted, each once.
+    pub terms: Vec<String>,
     /// Analyzer -> its version, of those that ran.
     pub analyzers: BTreeMap<String, String>,
 }
@@ -37,9 +40,10 @@ pub fn analyse(
     text: Option<&str>,
     declared_lang: Option<&str>,
     topics: &Topics,
+    terms_max: usize,
     sentiment_on: bool,
 ) -> Analysis {
-    analyse_redacted(title, text, declared_lang, topics, sentiment_on, str::to_string)
+    analyse_redacted(title, text, declared_lang, topics, terms_max, sentiment_on, str::to_string)
 }
 
 /// As [`analyse`], with `redact` between the removal of markup and everything else.
@@ -48,19 +52,23 @@ pub fn analyse_redacted(
     text: Option<&str>,
     declared_lang: Option<&str>,
     topics: &Topics,
+    terms_max: usize,
     sentiment_on: bool,
     mut redact: impl FnMut(&str) -> String,
 ) -> Analysis {
     let title = title.map(|title| redact(&html::to_text(title)));
     let text = text.map(|text| redact(&html::to_text(text)));
     let read = analysed_text(title.as_deref(), text.as_deref());
+    // A masked number is no word about phones.
+    let unmasked = without_masks(&read);
     let is_blank = read.trim().is_empty();
+    let lang = language::language(&read, declared_lang);
     Analysis {
-        lang: language::language(&read, declared_lang),
         sentiment: (sentiment_on && !is_blank).then(|| sentiment::score(&read)),
-        // A masked number is no word about phones.
-        topics: topics.matches(&without_masks(&read)).into_iter().map(str::to_string).collect(),
+        topics: topics.matches(&unmasked).into_iter().map(str::to_string).collect(),
+        terms: terms::terms(&unmasked, lang.as_deref(), terms_max),
         analyzers: analyzers(topics, sentiment_on),
+        lang,
         title,
         text,
     }
@@ -69,11 +77,16 @@ pub fn analyse_redacted(
 /// The analyzers that [`analyse`] runs, with their versions.
 pub fn analyzers(topics: &Topics, sentiment_on: bool) -> BTreeMap<String, String> {
     let sentiment = sentiment_on.then_some(("sentiment", sentiment::VERSION));
-    [("text", html::VERSION), ("language", language::VERSION), ("topics", topics.version())]
-        .into_iter()
-        .chain(sentiment)
-        .map(|(analyzer, version)| (analyzer.to_string(), version.to_string()))
-        .collect()
+    [
+        ("text", html::VERSION),
+        ("language", language::VERSION),
+        ("topics", topics.version()),
+        ("terms", terms::VERSION),
+    ]
+    .into_iter()
+    .chain(sentiment)
+    .map(|(analyzer, version)| (analyzer.to_string(), version.to_string()))
+    .collect()
 }
 
 #[cfg(test)]

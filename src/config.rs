@@ -64,6 +64,7 @@ pub struct Config {
     pub log: crate::log::Settings,
     pub worker: crate::worker::Settings,
     pub volume: crate::worker::VolumeSettings,
+    pub trends: crate::trends::Settings,
     pub ingest: crate::ingest::Settings,
     pub pii: crate::pii::Settings,
     pub models: crate::memory::models::Settings,

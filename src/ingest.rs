@@ -217,6 +217,7 @@ impl Ingest {
             channel: None,
             author: None,
             topics: Vec::new(),
+            terms: Vec::new(),
             compound: None,
             engagement: Default::default(),
         });

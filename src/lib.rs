@@ -7,6 +7,7 @@ pub mod ingest;
 pub mod pii;
 pub mod worker;
 pub mod volume;
+pub mod trends;
 pub mod dead_letters;
 pub mod run;
 pub mod memory;

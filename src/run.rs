@@ -208,6 +208,7 @@ fn pipeline(
         limits: config.ingest.limits(),
         volume,
         topics: Arc::new(topics),
+        terms_max: config.trends.terms_per_item_max,
         sentiment: Arc::new(move |id| sentiment.includes(id)),
         redactor: Arc::new(redactor),
         redaction: Arc::new(move |id| detection.includes(id)),

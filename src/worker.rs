@@ -111,6 +111,8 @@ pub struct Pipeline {
     pub limits: check::Limits,
     pub volume: volume::Settings,
     pub topics: Arc<Topics>,
+    /// Terms of one item at most.
+    pub terms_max: usize,
     pub sentiment: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     pub redactor: Arc<Redactor>,
     /// Whether an item's personal values are masked, by content id.

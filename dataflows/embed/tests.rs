@@ -32,6 +32,7 @@ fn version(revision: u64, text: Option<&str>) -> Enriched {
             reply_to: None,
             sentiment: None,
             topics: vec!["t".into()],
+            terms: Vec::new(),
             analyzers: BTreeMap::new(),
         }),
     }

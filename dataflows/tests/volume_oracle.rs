@@ -67,6 +67,7 @@ fn contribution(rng: &mut StdRng, clock: i64) -> Contribution {
         author: (rng.random_range(0..5) > 0).then(|| format!("a{}", rng.random_range(0..6))),
         platform,
         topics,
+        terms: Vec::new(),
         compound: (rng.random_range(0..6) > 0).then(|| rng.random_range(-10_000..=10_000)),
         engagement: Engagement { likes: Some(rng.random_range(0..50)), ..Engagement::default() },
     }

@@ -12,6 +12,7 @@ fn title_and_text_are_read_together() {
         Some("<p>The committee will publish its findings before the end of the year.</p>"),
         Some("de"),
         &watched,
+        6,
         true,
     );
     assert_eq!(analysis.title.as_deref(), Some("Rust & C++: great"));
@@ -26,7 +27,7 @@ fn title_and_text_are_read_together() {
     assert_eq!(analysis.analyzers["sentiment"], "vader 3.3.2");
     assert_eq!(analysis.analyzers["topics"], watched.version());
 
-    let off = analyse(None, Some("great"), Some("en-GB"), &watched, false);
+    let off = analyse(None, Some("great"), Some("en-GB"), &watched, 6, false);
     assert_eq!((off.sentiment, off.title, off.lang.as_deref()), (None, None, Some("en")));
     assert!(!off.analyzers.contains_key("sentiment"));
 }
@@ -34,7 +35,7 @@ fn title_and_text_are_read_together() {
 #[test]
 fn nothing_to_read_has_no_sentiment() {
     for (title, text) in [(None, None), (None, Some("")), (Some(" "), Some("<p> </p>")), (Some(""), None)] {
-        let analysis = analyse(title, text, None, &Topics::none(), true);
+        let analysis = analyse(title, text, None, &Topics::none(), 6, true);
         assert_eq!((analysis.sentiment, analysis.lang), (None, None), "{title:?} {text:?}");
         assert_eq!((analysis.title.is_some(), analysis.text.is_some()), (title.is_some(), text.is_some()));
     }

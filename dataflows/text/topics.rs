@@ -16,7 +16,7 @@
 //! Case is folded character by character (`ß` is not `ss`; `ς` is `σ`); accents count, and
 //! text is not normalised: `é` as one character and as two are different.
 
-mod words;
+pub(super) mod words;
 
 use std::collections::BTreeSet;
 

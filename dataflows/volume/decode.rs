@@ -36,6 +36,8 @@ struct CountedContent<'a> {
     engagement: Engagement,
     sentiment: Option<Sentiment>,
     topics: Vec<String>,
+    #[serde(default)]
+    terms: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +64,7 @@ pub fn decode(stored: &Stored) -> Result<Option<Update>, Fault> {
             channel: c.channel.map(|c| c.id),
             author: c.author.map(|a| a.id),
             topics: c.topics,
+            terms: c.terms,
             compound: c.sentiment.map(|s| s.compound_e4()),
             engagement: c.engagement,
         }),
@@ -106,11 +109,11 @@ mod tests {
     fn reads_exactly_the_contribution() {
         let json = r#"{"id":"x:1","change":"updated","version":{"revision":2,"enrichment":0},
             "ingested_at":"2026-11-24T10:00:00Z","content_hash":"00","previous":{"published_at":5,
-            "platform":"x","channel":null,"author":"a","topics":["t"],"compound":-3,"engagement":{}},
+            "platform":"x","channel":null,"author":"a","topics":["t"],"terms":["old news"],"compound":-3,"engagement":{}},
             "content":{"platform":"x\n","native_id":"1","kind":"post","published_at":"2026-11-24T09:00:00Z",
             "author":{"id":"a","name":"A"},"channel":{"id":"c"},"thread_id":null,"title":"t \"q\"","text":null,
             "lang":"en","url":null,"engagement":{"likes":4},"reply_to":null,
-            "sentiment":{"compound":0.1234,"positive":0.1,"neutral":0.9,"negative":0.0},"topics":["a","b"],"analyzers":{}}}"#;
+            "sentiment":{"compound":0.1234,"positive":0.1,"neutral":0.9,"negative":0.0},"topics":["a","b"],"terms":["some news","tag"],"analyzers":{}}}"#;
         let enriched: Enriched = serde_json::from_str(json).expect("valid");
         let stored = Stored {
             topic: topic::ENRICHED.into(),

@@ -135,6 +135,7 @@ fn settings(context: &Context) -> enrich::Settings {
     enrich::Settings {
         limits: context.pipeline.limits,
         topics: Arc::clone(&context.pipeline.topics),
+        terms_max: context.pipeline.terms_max,
         sentiment: Arc::clone(&context.pipeline.sentiment),
         redactor: Arc::clone(&context.pipeline.redactor),
         redaction: Arc::clone(&context.pipeline.redaction),

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::log::{Log, LogError};
 
 /// Layout of the stored entries; another one is rebuilt from the log.
-const FORMAT: &[u8] = b"1";
+const FORMAT: &[u8] = b"2";
 const POSITION: &str = "position/";
 /// What the store holds in memory: written entries until they are sorted into files, and
 /// the blocks of files that were read last.
@@ -226,6 +226,7 @@ struct EncodedContribution {
     channel: Option<String>,
     author: Option<String>,
     topics: Vec<String>,
+    terms: Vec<String>,
     compound: Option<i32>,
     /// Views, likes, comments, shares.
     engagement: [Option<u32>; 4],
@@ -243,6 +244,7 @@ fn encode(entry: Entry) -> Vec<u8> {
             channel: c.channel,
             author: c.author,
             topics: c.topics,
+            terms: c.terms,
             compound: c.compound,
             engagement: [c.engagement.views, c.engagement.likes, c.engagement.comments, c.engagement.shares],
         }),
@@ -264,6 +266,7 @@ fn decode(bytes: &[u8]) -> Result<Entry, postcard::Error> {
                 channel: c.channel,
                 author: c.author,
                 topics: c.topics,
+                terms: c.terms,
                 compound: c.compound,
                 engagement: Engagement { views, likes, comments, shares },
             }
@@ -445,6 +448,7 @@ mod tests {
             channel: None,
             author: Some("a".into()),
             topics: vec!["t".into()],
+            terms: vec!["#new".into()],
             compound: Some(-1),
             engagement: Engagement { likes: Some(3), ..Engagement::default() },
         };

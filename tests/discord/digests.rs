@@ -44,6 +44,7 @@ fn item(n: u64, published: &str, likes: u32, compound: f64) -> Enriched {
         reply_to: None,
         sentiment: Some(Sentiment { compound, positive: 0.0, neutral: 1.0, negative: 0.0 }),
         topics: vec!["rust".into()],
+        terms: Vec::new(),
         analyzers: Default::default(),
     };
     // By way of JSON: as it is read from the log, whatever else Enrich keeps in it.

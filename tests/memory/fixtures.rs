@@ -255,6 +255,7 @@ pub fn enriched(id: &str, revision: u64, text: Option<&str>) -> Enriched {
             reply_to: None,
             sentiment: None,
             topics: Vec::new(),
+            terms: Vec::new(),
             analyzers: BTreeMap::new(),
         }),
     }

@@ -149,7 +149,7 @@ impl Stream {
         }
         let mut sums: BTreeMap<(&str, i64, &str, Place), Sum<'_>> = BTreeMap::new();
         for item in self.items.values() {
-            let analysis = analyse(None, Some(&item.text), Some("en"), topics, true);
+            let analysis = analyse(None, Some(&item.text), Some("en"), topics, 0, true);
             let compound = analysis.sentiment.map(|s| (s.compound * 1e4).round() as i64);
             let age = self.now_ms - item.published_at;
             for (window, length, kept) in

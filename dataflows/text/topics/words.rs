@@ -2,7 +2,7 @@
 
 /// The text in the form that is matched: case folded and, if `spaces`, each run of white
 /// space one space.
-pub(super) fn folded(text: &str, spaces: bool) -> String {
+pub(in crate::text) fn folded(text: &str, spaces: bool) -> String {
     if text.is_ascii() {
         let lower = text.to_ascii_lowercase();
         let odd =
@@ -55,7 +55,7 @@ fn joins(left: char, right: char) -> bool {
     is_word(left) && is_word(right) && (is_mark(right) || !(is_unspaced(left) || is_unspaced(right)))
 }
 
-fn is_word(c: char) -> bool {
+pub(in crate::text) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || is_mark(c)
 }
 
@@ -72,7 +72,7 @@ fn is_mark(c: char) -> bool {
 }
 
 /// Letters of scripts that put no space between words.
-fn is_unspaced(c: char) -> bool {
+pub(in crate::text) fn is_unspaced(c: char) -> bool {
     matches!(
         c,
         '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{2fdf}'
