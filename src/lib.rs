@@ -11,6 +11,7 @@ pub mod trends;
 pub mod dead_letters;
 pub mod run;
 pub mod memory;
+pub mod alerts;
 pub mod discord;
 pub mod page;
 pub mod eval;

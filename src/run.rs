@@ -5,6 +5,7 @@
 //! the other way round: first what takes input, then the workers, which commit what
 //! they have read.
 
+pub mod alerts;
 pub mod discord;
 
 use std::path::Path;
@@ -78,6 +79,9 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
         spec(topic::ENRICHED, partitions, true, identity),
         spec(topic::VECTORS, partitions, true, identity),
         spec(topic::VOLUME, partitions, true, None),
+        spec(topic::STORIES, partitions, true, None),
+        spec(topic::TRENDS, partitions, true, None),
+        spec(topic::ALERTS, 1, true, days(90)),
         spec(topic::DIGESTS, 1, true, days(90)),
         spec(topic::OUTBOX, 1, true, days(90)),
         spec(topic::SENT, 1, true, days(90)),
@@ -139,9 +143,10 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let stop_consumers = Arc::new(AtomicBool::new(false));
     let mut routers = Vec::new();
     if node.roles.contains(&Role::Deliver) {
-        let (threads, router) = discord::start(node, &log, &stop_consumers)?;
-        others.extend(threads);
-        routers.push(router);
+        let discord = discord::start(node, &log, &stop_consumers)?;
+        let (threads, router) = alerts::start(node, &log, discord.health, &stop_consumers)?;
+        others.extend(discord.threads.into_iter().chain(threads));
+        routers.extend([discord.router, router]);
     }
     let (threads, router) = remember(node, &log, &stop_consumers)?;
     others.extend(threads);
