@@ -21,6 +21,8 @@ pub mod topic {
     pub const STORIES: &str = "results.stories";
     /// Bursts of topics and terms. Key: kind, name, start.
     pub const TRENDS: &str = "results.trends";
+    /// Alerts as they were decided. Key: rule + subject + opening.
+    pub const ALERTS: &str = "alerts";
     /// Digests as they were decided. Key: route + window.
     pub const DIGESTS: &str = "digests";
     /// Messages to send to, or edit on, Discord. Key: outbox key.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use dataflows::time::Millis;
 
+use crate::alerts::command::AlertsCommand;
 use crate::config::{Config, Environment, Loaded, Mistakes, Overrides, load};
 use crate::demo::show::DemoArgs;
 use crate::discord::command::{DigestCommand, DiscordCommand, OutboxCommand};
@@ -21,6 +22,7 @@ use crate::ops::exit::{Exit, Failure};
 use crate::poll::command::SourcesCommand;
 
 pub mod args;
+mod alerts;
 mod discord;
 mod run;
 mod topics;
@@ -98,6 +100,9 @@ enum Command {
     /// The sources that are followed
     #[command(subcommand)]
     Sources(SourcesCommand),
+    /// Alerts: which there were, and what a rule would have fired
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Digests: preview one, or post it now
     #[command(subcommand)]
     Digest(DigestCommand),
@@ -168,6 +173,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Ingest { file } => ingest(&valid(loaded)?.config, &file),
         Command::Topics(command) => topics::run(&valid(loaded)?.config, command),
         Command::Sources(command) => sources(&valid(loaded)?, command),
+        Command::Alerts(command) => alerts::run(&valid(loaded)?.config, command),
         Command::Digest(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Outbox(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),
         Command::Discord(command) => discord::run(&valid(loaded)?.config, async |c| command.run(c).await),

@@ -77,6 +77,9 @@ pub struct Config {
     /// The sources, `[[source]]` of sources.toml.
     pub source: Vec<toml::Table>,
     pub discord: crate::discord::Settings,
+    pub alerts: crate::alerts::Settings,
+    /// What is worth an alert, `[[alert]]` of alerts.toml.
+    pub alert: Vec<toml::Table>,
     /// Where digests go, `[[route]]` of routes.toml.
     pub route: Vec<toml::Table>,
 }
@@ -96,6 +99,7 @@ pub struct Features {
     pub pii_detection: Rollout,
     pub discord_publishing: Rollout,
     pub youtube_integration: Rollout,
+    pub alerts: Rollout,
 }
 
 /// The files compiled in that name every knob.
@@ -104,13 +108,18 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("topics.toml", include_str!("../config/topics.toml")),
     ("sources.toml", include_str!("../config/sources.toml")),
     ("routes.toml", include_str!("../config/routes.toml")),
+    ("alerts.toml", include_str!("../config/alerts.toml")),
 ];
 
 /// Files of the overlay directory besides tidings.toml: each takes the place of a
 /// built-in list, holds only its own kind of entry, and is read by the part that
 /// owns the list, which also follows its changes.
-pub const LISTS: &[(&str, &str)] =
-    &[("sources.toml", "source"), ("topics.toml", "topic"), ("routes.toml", "route")];
+pub const LISTS: &[(&str, &str)] = &[
+    ("sources.toml", "source"),
+    ("topics.toml", "topic"),
+    ("routes.toml", "route"),
+    ("alerts.toml", "alert"),
+];
 
 /// Reads an empty text as `None`, anything else by its type's `FromStr`.
 pub fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>

@@ -18,6 +18,7 @@ mod follow;
 mod kafka;
 mod metrics;
 pub mod partition;
+mod patient;
 mod settings;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ use dataflows::record::{Positions, Record, Stored, TopicPartition};
 
 pub use self::follow::{follow, follow_since};
 pub use self::metrics::report_lag;
+pub use self::patient::commit;
 pub use self::settings::{Embedded, Kafka, Password, Settings};
 
 /// Opens the log that the settings name: Kafka if they hold an address, otherwise

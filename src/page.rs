@@ -18,12 +18,13 @@ use crate::ops::http::Problem;
 const INDEX: &str = include_str!("page/assets/index.html");
 
 /// Name, media type, content.
-const ASSETS: [(&str, &str, &str); 7] = [
+const ASSETS: [(&str, &str, &str); 8] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page/assets/page.css")),
     ("icon.svg", "image/svg+xml", include_str!("page/assets/icon.svg")),
     ("page.js", SCRIPT, include_str!("page/assets/page.js")),
     ("dom.js", SCRIPT, include_str!("page/assets/dom.js")),
     ("charts.js", SCRIPT, include_str!("page/assets/charts.js")),
+    ("happening.js", SCRIPT, include_str!("page/assets/happening.js")),
     ("now.js", SCRIPT, include_str!("page/assets/now.js")),
     ("views.js", SCRIPT, include_str!("page/assets/views.js")),
 ];

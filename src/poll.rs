@@ -73,9 +73,10 @@ pub mod youtube;
 
 pub use clock::{Clock, SystemClock};
 pub use reload::Overlay;
+pub use rhythm::silent_after_ms;
 pub use settings::Settings;
 pub use source::Source;
-pub use status::{SourceStatus, status};
+pub use status::{Condition, SourceStatus, status, status_at};
 pub use visit::PollError;
 
 use store::{State, Store};

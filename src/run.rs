@@ -5,7 +5,9 @@
 //! the other way round: first what takes input, then the workers, which commit what
 //! they have read.
 
+pub mod alerts;
 pub mod discord;
+mod views;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,10 +19,9 @@ use axum::Router;
 use dataflows::record::topic;
 use dataflows::text::topics::Topics;
 use dataflows::time::DAY_MS;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use crate::config::{Config, Environment};
-use crate::dead_letters;
 use crate::ingest::{self, Ingest};
 use crate::log::cluster::{Cluster, ClusterError, Instance, Joined};
 use crate::log::{self, Log, LogError, TopicSpec};
@@ -30,9 +31,6 @@ use crate::ops::health::{Component, Status, Watchdog};
 use crate::ops::node::{Node, Role};
 use crate::page;
 use crate::poll;
-use crate::trends;
-use crate::stories;
-use crate::volume::{self, View};
 use crate::worker::{self, Committers, Pipeline, index::Index};
 
 type Thread = JoinHandle<Result<(), LogError>>;
@@ -80,8 +78,9 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
         spec(topic::ENRICHED, partitions, true, identity),
         spec(topic::VECTORS, partitions, true, identity),
         spec(topic::VOLUME, partitions, true, None),
-        spec(topic::TRENDS, partitions, true, None),
         spec(topic::STORIES, partitions, true, None),
+        spec(topic::TRENDS, partitions, true, None),
+        spec(topic::ALERTS, 1, true, days(90)),
         spec(topic::DIGESTS, 1, true, days(90)),
         spec(topic::OUTBOX, 1, true, days(90)),
         spec(topic::SENT, 1, true, days(90)),
@@ -114,10 +113,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let index = open_index(node.folder.path())?;
     let ingest = Arc::new(open_ingest(config, &log, index.clone()));
     let volume = config.volume.parse().map_err(|e| Failure::new(Exit::Usage, e))?;
-    let view = Arc::new(RwLock::new(View::new(volume.groupings.clone())));
-    let stories = Arc::new(RwLock::new(stories::View::default()));
-    let letters = Arc::new(RwLock::new(dead_letters::View::default()));
-    let trends = Arc::new(RwLock::new(trends::View::new(&config.trends)));
+    let groupings = volume.groupings.clone();
     let stop_workers = Arc::new(AtomicBool::new(false));
     watch_log(node, &log);
     let pipeline = pipeline(node, &log, index, volume)?;
@@ -132,39 +128,22 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
             result
         })?
     };
-    let mut others = vec![
-        heartbeat(node, joined.cluster)?,
-        follow_volume(node, &log, &view)?,
-        follow_trends(node, &log, &trends)?,
-        follow_trend_items(node, &log, &trends)?,
-        follow_stories(node, &log, &stories)?,
-        follow_dead_letters(node, &log, &letters)?,
-        tick(node, &ingest)?,
-        maintain(node, &log)?,
-    ];
+    let (mut others, mut routers) = views::start(node, &log, groupings)?;
+    others.extend([heartbeat(node, joined.cluster)?, tick(node, &ingest)?, maintain(node, &log)?]);
     if node.roles.contains(&Role::Poll) {
         others.push(poll_sources(node, &log, runtime)?);
     }
     let stop_consumers = Arc::new(AtomicBool::new(false));
-    let mut routers = Vec::new();
     if node.roles.contains(&Role::Deliver) {
-        let (threads, router) = discord::start(node, &log, &stop_consumers)?;
-        others.extend(threads);
-        routers.push(router);
+        let discord = discord::start(node, &log, &stop_consumers)?;
+        let (threads, router) = alerts::start(node, &log, discord.health, &stop_consumers)?;
+        others.extend(discord.threads.into_iter().chain(threads));
+        routers.extend([discord.router, router]);
     }
     let (threads, router) = remember(node, &log, &stop_consumers)?;
     others.extend(threads);
     routers.push(router);
-    routers.extend([
-        ingest::api::routes(ingest),
-        volume::api::routes(view),
-        trends::api::routes(trends),
-        stories::api::routes(stories),
-        log::api::routes(log),
-        poll::api::routes(),
-        dead_letters::routes(letters),
-        page::routes(),
-    ]);
+    routers.extend([ingest::api::routes(ingest), log::api::routes(log), poll::api::routes(), page::routes()]);
     Ok(Parts { routers, workers, others, stop_workers, stop_consumers })
 }
 
@@ -310,53 +289,6 @@ fn poll_sources(
             LogError::Fatal(format!("polling failed: {error}"))
         })
     })
-}
-
-fn follow_volume(node: &Node, log: &Arc<dyn Log>, view: &Arc<RwLock<View>>) -> Result<Thread, Failure> {
-    let condition = node.health.condition("volume view");
-    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
-    spawn("volume-view", move || volume::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
-}
-
-fn follow_trends(
-    node: &Node,
-    log: &Arc<dyn Log>,
-    view: &Arc<RwLock<trends::View>>,
-) -> Result<Thread, Failure> {
-    let condition = node.health.condition("trends view");
-    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
-    spawn("trends-view", move || {
-        trends::follow_trends(log.as_ref(), &view, move || condition.met(), &shutdown)
-    })
-}
-
-fn follow_trend_items(
-    node: &Node,
-    log: &Arc<dyn Log>,
-    view: &Arc<RwLock<trends::View>>,
-) -> Result<Thread, Failure> {
-    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
-    let settings = node.config.trends.clone();
-    spawn("trend-items", move || trends::follow_items(log.as_ref(), &view, &settings, now_ms(), &shutdown))
-}
-
-fn follow_stories(
-    node: &Node,
-    log: &Arc<dyn Log>,
-    view: &Arc<RwLock<stories::View>>,
-) -> Result<Thread, Failure> {
-    let condition = node.health.condition("stories view");
-    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
-    spawn("stories-view", move || stories::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
-}
-
-fn follow_dead_letters(
-    node: &Node,
-    log: &Arc<dyn Log>,
-    letters: &Arc<RwLock<dead_letters::View>>,
-) -> Result<Thread, Failure> {
-    let (log, letters, shutdown) = (Arc::clone(log), Arc::clone(letters), node.shutdown.clone());
-    spawn("dead-letter-view", move || dead_letters::follow_letters(log.as_ref(), &letters, &shutdown))
 }
 
 /// Ticks the pipeline clock, so that time passes while nothing is ingested.

@@ -50,8 +50,12 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     if let Err(faults) = crate::poll::source::of_tables(&config.source) {
         faults.0.into_iter().for_each(|message| wrong("source", message));
     }
-    if let Err(faults) = crate::discord::routes::of_tables(&config.route, &config.discord.route) {
-        faults.0.into_iter().for_each(|message| wrong("route", message));
+    match crate::discord::routes::of_tables(&config.route, &config.discord.route) {
+        Err(faults) => faults.0.into_iter().for_each(|message| wrong("route", message)),
+        Ok(routes) => {
+            let rules = crate::alerts::rule::of_tables(&config.alert, &config.alerts.rule, &routes);
+            rules.err().into_iter().flat_map(|faults| faults.0).for_each(|message| wrong("alert", message));
+        }
     }
     mistakes
 }

@@ -52,6 +52,7 @@ pub const NAMED: &[Named] = &[
     knob("ENABLE_PII_DETECTION", "features.pii_detection"),
     knob("ENABLE_DISCORD_PUBLISHING", "features.discord_publishing"),
     knob("ENABLE_YOUTUBE_INTEGRATION", "features.youtube_integration"),
+    knob("ENABLE_ALERTS", "features.alerts"),
     address(
         "KAFKA_BOOTSTRAP_SERVERS",
         "log.kafka.bootstrap_servers",
@@ -102,13 +103,11 @@ pub const RECOGNISED: &[(&str, &[&str])] = &[
             "ENABLE_EARLY_EXIT",
             "ENABLE_QUALITY_FILTERING",
             "ENABLE_CONTENT_MODERATION",
-            "ENABLE_ALERTS",
             "ENABLE_GROUNDING",
             "ENABLE_RAG_CONTEXT",
             "ENABLE_AUTO_FOLLOW_UPLOADER",
             "ENABLE_UPLOADER_BACKFILL",
             "ENABLE_YOUTUBE_CHANNEL_BACKFILL_AFTER_INGEST",
-            "DISCORD_ALERT_WEBHOOK",
             "OPENAI_API_KEY",
             "OPENAI_BASE_URL",
             "OPENROUTER_API_KEY",
@@ -162,6 +161,7 @@ pub const RECOGNISED: &[(&str, &[&str])] = &[
             "PROMETHEUS_ENDPOINT_PATH",
         ],
     ),
+    ("operational alerts go to DISCORD_PRIVATE_WEBHOOK", &["DISCORD_ALERT_WEBHOOK"]),
     (
         "replaced by knobs of its part, see `tidings config show`",
         &[

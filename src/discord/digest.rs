@@ -38,7 +38,7 @@ const CHANNELS_SHOWN_MAX: usize = 5;
 
 mod record;
 
-pub use record::{Digest, Item, Known, Standing, Why};
+pub use record::{Digest, Item, Known, QuietAlert, Standing, Why};
 
 /// Knobs of the choice.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,5 +1,5 @@
-//! DIGEST: committed content.enriched, results.volume and control.clock → digests and
-//! discord.outbox.
+//! DIGEST: committed content.enriched, results.volume, alerts and control.clock → digests
+//! and discord.outbox.
 //!
 //! Time is the pipeline clock only: when items were ingested, and ticks. A digest is
 //! decided once the clock is past its time and a little more, is a fact about the
@@ -27,6 +27,7 @@ use dataflows::time::{HOUR_MS, Millis};
 use tokio::sync::mpsc::Receiver;
 
 use self::posted::Posted;
+use self::quiet::Quiet;
 use self::store::Items;
 use super::Settings;
 use super::activity::Activities;
@@ -38,11 +39,12 @@ use super::metrics;
 use super::outbox::{OutboxRecord, Outgoing};
 use super::routes::Route;
 use super::schedule::Window;
-use crate::log::{Committer, Log, LogError, Reader, Transaction};
+use crate::log::{Committer, Log, LogError, Reader, Transaction, commit};
 
 mod ask;
 pub mod posted;
-mod rebuild;
+mod quiet;
+pub(crate) mod rebuild;
 pub mod store;
 
 pub use ask::{Ask, Preview};
@@ -52,8 +54,6 @@ pub const GROUP: &str = "digest";
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 /// Questions that wait for an answer.
 pub const ASKS_MAX: usize = 16;
-const COMMIT_TRIES_MAX: u32 = 20;
-const COMMIT_PAUSE: Duration = Duration::from_millis(250);
 /// What the lookback adds to two windows: delays, and published up to an hour ahead.
 const LOOKBACK_MARGIN_MS: i64 = 4 * HOUR_MS;
 
@@ -98,6 +98,7 @@ pub struct Digester {
     items: Items,
     activities: Activities,
     posted: Posted,
+    quiet: Quiet,
     lookback_ms: i64,
     /// Positions of content.enriched changed since the last commit.
     moved: bool,
@@ -132,6 +133,7 @@ impl Digester {
             items: Items::new(knobs.items_max, knobs.items_bytes_max),
             activities: Activities::new(knobs.cells_max),
             posted: Posted::new(knobs),
+            quiet: Quiet::default(),
             lookback_ms,
             moved: false,
             settings,
@@ -190,7 +192,9 @@ impl Digester {
             before: &before,
             shown_before: shown,
         };
-        decide(&material, self.items.iter(), &self.settings.choice)
+        let (mut digest, candidates) = decide(&material, self.items.iter(), &self.settings.choice);
+        self.quiet.add_to(&mut digest);
+        (digest, candidates)
     }
 
     /// Digests that the clock makes due: one per route, for its latest window.
@@ -222,6 +226,7 @@ impl Digester {
         for stored in self.reader.poll(wait, self.settings.digests.batch_bytes_max)? {
             match &*stored.topic {
                 topic::CLOCK => self.tick(Millis(stored.timestamp_ms)),
+                topic::ALERTS => self.quiet.apply(&stored),
                 topic::VOLUME => {
                     if !self.activities.apply(&stored, self.oldest()) {
                         tracing::warn!(offset = stored.offset, "a record of results.volume is unreadable");
@@ -266,6 +271,7 @@ impl Digester {
         self.items.expire(oldest);
         self.activities.expire(oldest);
         self.posted.expire(self.clock);
+        self.quiet.expire(oldest);
     }
 
     fn commit(&mut self, digests: &[Digest]) -> Result<(), DigestError> {
@@ -315,9 +321,10 @@ impl Digester {
                 state.last_end = Some(digest.window.end);
             }
             if newer && digest.skipped.is_none() {
-                state.shown = digest.content_ids().into_iter().collect();
+                state.shown = digest.items.iter().map(|item| item.id.clone()).collect();
             }
         }
+        self.quiet.remember(&digest);
         if digest.skipped.is_none() {
             self.posted.track(digest);
         }
@@ -375,18 +382,4 @@ fn count(digest: &Digest) {
         None => ("posted", "schedule"),
     };
     metrics::DIGESTS.with_label_values(&[outcome, reason]).inc();
-}
-
-fn commit(committer: &mut dyn Committer, transaction: &Transaction) -> Result<(), LogError> {
-    let mut tries = 0;
-    loop {
-        match committer.commit(transaction) {
-            Err(LogError::Retry(reason)) if tries < COMMIT_TRIES_MAX => {
-                tries += 1;
-                tracing::warn!(reason, tries, "the log does not take a digest yet");
-                std::thread::sleep(COMMIT_PAUSE);
-            }
-            result => return result,
-        }
-    }
 }

@@ -12,6 +12,7 @@ use dataflows::time::Millis;
 
 use super::outbox::State;
 use super::routes::Route;
+use super::schedule::Schedule;
 use super::targets::Targets;
 use crate::ops::health::Component;
 pub use crate::ops::health::Status;
@@ -76,7 +77,8 @@ impl Health {
         inner.delivering = true;
         inner.off = targets.off().map(|why| reason(why.name(), why.advice()));
         let mut wrong: Vec<Reason> = Vec::new();
-        for route in routes {
+        // Those for alerts only have a component of their own.
+        for route in routes.iter().filter(|route| route.schedule != Schedule::Never) {
             if let Err(why) = targets.address(route) {
                 wrong.push(reason(why.name(), &format!("route {}: {}", route.name, why.advice())));
             }

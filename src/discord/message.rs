@@ -19,6 +19,13 @@ use dataflows::time::Millis;
 use super::digest::{Digest, Item, Standing};
 use super::escape::{escape, escape_within, link, units};
 
+mod alert;
+mod preview;
+
+pub use alert::of_alert;
+use alert::quiet_text;
+pub use preview::preview;
+
 pub const EMBEDS_MAX: usize = 10;
 /// Over all embeds of a message together.
 pub const EMBED_TEXT_MAX: usize = 6_000;
@@ -186,6 +193,9 @@ fn overview(digest: &Digest, zone: &TimeZone) -> Embed {
         lines.push(format!("{} earlier digests were missed while Tidings was down.", grouped(digest.missed)));
     }
     let mut fields = Vec::new();
+    if let Some(value) = quiet_text(digest) {
+        fields.push(Field { name: "While it was quiet".to_string(), value });
+    }
     let mut field = |name: &str, standings: &[Standing], more: u64| {
         if let Some(value) = standings_text(standings, more) {
             fields.push(Field { name: name.to_string(), value });
@@ -353,30 +363,6 @@ fn grouped(n: u64) -> String {
             out.push('\u{202f}');
         }
         out.push(digit);
-    }
-    out
-}
-
-/// The message as readable text, for a terminal.
-pub fn preview(message: &Message) -> String {
-    let plain = |text: &str| text.replace(['\u{200b}', '\\'], "");
-    let mut out = String::new();
-    out.extend(message.content.iter().map(|c| format!("{}\n", plain(c))));
-    for embed in &message.embeds {
-        out.extend(embed.title.iter().map(|t| format!("{}\n", plain(t))));
-        out.extend(embed.url.iter().map(|u| format!("  {u}\n")));
-        for line in embed.description.iter().flat_map(|d| d.lines()) {
-            out.push_str(&format!("  {}\n", plain(line)));
-        }
-        for field in &embed.fields {
-            out.push_str(&format!("  {}\n", plain(&field.name)));
-            field
-                .value
-                .lines()
-                .for_each(|line| out.push_str(&format!("    {}\n", plain(&line.replace("**", "")))));
-        }
-        out.extend(embed.footer.iter().map(|f| format!("  [{}]\n", plain(f))));
-        out.push('\n');
     }
     out
 }

@@ -10,6 +10,10 @@ use jiff::tz::TimeZone;
 
 use super::schedule::{Quiet, Schedule};
 
+mod built_in;
+
+pub use built_in::{BUILT_IN, PRIVATE, WEBHOOK, with_built_in};
+
 /// Used where there is no routes.toml.
 pub const DEFAULT_ROUTES: &str = include_str!("../../config/routes.toml");
 /// More routes than this is a mistake of a generator.

@@ -32,6 +32,8 @@ pub enum Schedule {
     At(Vec<Time>),
     /// Every full hour of UTC.
     Hourly,
+    /// For alerts only: there are no digests.
+    Never,
 }
 
 /// From `from` until before `to`, over midnight where `to` is earlier.
@@ -90,6 +92,7 @@ impl Schedule {
             Self::At(times) => times.iter().all(|t| quiet.contains(*t)),
             // The shortest time that is not quiet may hold no full hour.
             Self::Hourly => (0..24).all(|h| quiet.contains(hour(h))),
+            Self::Never => false,
         }
     }
 }
@@ -139,7 +142,7 @@ impl Route {
     /// Longer than any window of this route.
     pub fn window_bound_ms(&self) -> i64 {
         match (&self.schedule, self.quiet) {
-            (Schedule::Hourly, None) => 2 * HOUR_MS,
+            (Schedule::Hourly, None) | (Schedule::Never, _) => 2 * HOUR_MS,
             // A day, with an hour for a clock change.
             (Schedule::At(_), None) => 26 * HOUR_MS,
             // A clock change may move the only firing of a day into quiet hours.
@@ -151,7 +154,7 @@ impl Route {
         let timestamp = Timestamp::from_millisecond(at.0).ok()?;
         let zone = match self.schedule {
             Schedule::At(_) => self.zone.clone(),
-            Schedule::Hourly => TimeZone::UTC,
+            Schedule::Hourly | Schedule::Never => TimeZone::UTC,
         };
         let today = timestamp.to_zoned(zone.clone()).date();
         let mut fires = Vec::new();
@@ -173,12 +176,14 @@ impl Route {
         match &self.schedule {
             Schedule::At(times) => times.iter().copied().filter_map(fire).collect(),
             Schedule::Hourly => (0..24).map(hour).filter_map(fire).collect(),
+            Schedule::Never => Vec::new(),
         }
     }
 
-    fn is_quiet(&self, fire: Millis) -> bool {
+    /// Whether an instant lies in the quiet hours.
+    pub fn is_quiet(&self, at: Millis) -> bool {
         let Some(quiet) = self.quiet else { return false };
-        let local = Timestamp::from_millisecond(fire.0).map(|t| t.to_zoned(self.zone.clone()).time());
+        let local = Timestamp::from_millisecond(at.0).map(|t| t.to_zoned(self.zone.clone()).time());
         local.is_ok_and(|time| quiet.contains(time))
     }
 }

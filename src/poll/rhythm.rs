@@ -52,10 +52,15 @@ impl Rhythm {
 
     /// After how many milliseconds without anything new the source is silent.
     pub fn silent_after_ms(&self, settings: &Settings) -> Option<i64> {
-        let usual_ms = self.usual_gap_ms()? as f64 * settings.silence_factor;
-        let least_ms = i64::try_from(settings.silence_min_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
-        Some((usual_ms as i64).max(least_ms))
+        Some(silent_after_ms(self.usual_gap_ms()?, settings))
     }
+}
+
+/// How much longer than the usual gap is silence.
+pub fn silent_after_ms(usual_gap_ms: i64, settings: &Settings) -> i64 {
+    let usual_ms = usual_gap_ms as f64 * settings.silence_factor;
+    let least_ms = i64::try_from(settings.silence_min_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    (usual_ms as i64).max(least_ms)
 }
 
 #[cfg(test)]

@@ -32,12 +32,15 @@ pub fn routes(config: &Config) -> Result<Vec<routes::Route>, Failure> {
         .map_err(|e| Failure::new(Exit::Usage, e.to_string()))
 }
 
+/// The Discord side while it runs.
+pub(super) struct Started {
+    pub threads: Vec<Thread>,
+    pub router: Router,
+    pub health: Arc<health::Health>,
+}
+
 /// Starts the threads; the router answers for them.
-pub(super) fn start(
-    node: &Node,
-    log: &Arc<dyn Log>,
-    stop: &Arc<AtomicBool>,
-) -> Result<(Vec<Thread>, Router), Failure> {
+pub(super) fn start(node: &Node, log: &Arc<dyn Log>, stop: &Arc<AtomicBool>) -> Result<Started, Failure> {
     let config = &node.config;
     let (settings, routes, access) = (config.discord.clone(), routes(config)?, access(config));
     let health = Arc::new(health::Health::default());
@@ -56,6 +59,7 @@ pub(super) fn start(
     let deliverer = {
         let (log, stop, health) = (Arc::clone(log), Arc::clone(stop), Arc::clone(&health));
         guarded(node, "deliver", Arc::clone(&health), move || {
+            let routes = routes::with_built_in(routes);
             let mut deliverer = Deliverer::open(log.as_ref(), settings, &access, routes, health)?;
             Ok(deliverer.run(&stop)?)
         })?
@@ -64,15 +68,15 @@ pub(super) fn start(
         let stop = Arc::clone(stop);
         spawn("outbox-view", move || follower.run(&stop))?
     };
-    let shown = health;
+    let shown = Arc::clone(&health);
     node.health.component("discord", move || shown.component(discord::wall_clock_ms()));
     let router = api::router(api::Api { view, log: Arc::clone(log), asks: Some(asks) });
-    Ok((vec![digester, deliverer, following], router))
+    Ok(Started { threads: vec![digester, deliverer, following], router, health })
 }
 
 /// A thread whose end by an error ends the process, which starts again from the
 /// last commit.
-fn guarded(
+pub(super) fn guarded(
     node: &Node,
     name: &'static str,
     health: Arc<health::Health>,

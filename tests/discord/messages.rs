@@ -32,7 +32,7 @@ const HOSTILE: &[&str] = &[
     "𝕏𝕐𝕫",
 ];
 
-fn text(random: &mut StdRng, pieces: usize) -> String {
+pub fn text(random: &mut StdRng, pieces: usize) -> String {
     (0..random.random_range(0..=pieces)).map(|_| HOSTILE[random.random_range(0..HOSTILE.len())]).collect()
 }
 
@@ -93,7 +93,7 @@ fn digest(random: &mut StdRng) -> Digest {
 }
 
 /// As it goes over the wire, near enough for the rules.
-fn body(message: &Message) -> Value {
+pub fn body(message: &Message) -> Value {
     let embeds: Vec<Value> = message
         .embeds
         .iter()

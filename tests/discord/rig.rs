@@ -32,12 +32,13 @@ every = "1h"
 "#;
 
 #[derive(serde::Deserialize)]
-struct Shipped {
-    discord: Settings,
-    log: tidings::log::Settings,
+pub struct Shipped {
+    pub discord: Settings,
+    pub log: tidings::log::Settings,
+    pub alerts: tidings::alerts::Settings,
 }
 
-fn shipped() -> Shipped {
+pub fn shipped() -> Shipped {
     toml::from_str(include_str!("../../config/default.toml")).expect("the shipped settings")
 }
 
@@ -73,6 +74,9 @@ pub fn open_log(folder: &Path) -> Arc<dyn Log> {
         topic::ENRICHED,
         topic::VOLUME,
         topic::CLOCK,
+        topic::TRENDS,
+        topic::STORIES,
+        topic::ALERTS,
         topic::DIGESTS,
         topic::OUTBOX,
         topic::SENT,

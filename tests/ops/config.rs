@@ -141,6 +141,33 @@ fn lists_belong_into_their_own_files_and_a_folder_cannot_move_itself() {
 }
 
 #[test]
+fn rules_of_alerts_are_checked_at_start_against_the_routes_that_there_are() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("writes");
+    write("routes.toml", "[[route]]\nname = \"team\"\nto = \"webhook\"\nat = \"08:00\"\n");
+    let loaded = load_in(folder.path(), &Environment::default()).expect("the shipped rules fit other routes");
+    assert!(loaded.config.alert.len() >= 6);
+    write(
+        "alerts.toml",
+        "[[alert]]\nname = \"a\"\nkind = \"keyword\"\nany = [\"x\"]\nroute = \"taem\"\nitem_min = 2\n\
+         [[alert]]\nname = \"b\"\nkind = \"moood_drop\"\n",
+    );
+    let text = mistakes(load_in(folder.path(), &Environment::default()));
+    for expected in [
+        "alerts.toml:1: alert: alert \"a\": route = \"taem\" must be one of team, webhook, private; did you mean \"team\"?",
+        "unknown key \"item_min\"; did you mean \"items_min\"?",
+        "kind = \"moood_drop\"",
+        "did you mean \"mood_drop\"?",
+    ] {
+        assert!(text.contains(expected), "missing: {expected}\nin: {text}");
+    }
+    assert!(text.starts_with("3 mistakes"), "{text}");
+    write("alerts.toml", "[[alarm]]\nname = \"a\"\n");
+    let text = mistakes(load_in(folder.path(), &Environment::default()));
+    assert!(text.contains("only [[alert]] belongs here, not alarm"), "{text}");
+}
+
+#[test]
 fn no_address_off_loopback_without_a_token() {
     for listen in ["0.0.0.0:8080", "192.0.2.1:80", "[::]:8080"] {
         let text = mistakes(load_env([("TIDINGS_LISTEN", listen)]));
@@ -251,6 +278,7 @@ fn the_runbooks_environment_starts_and_says_what_has_no_effect() {
         "ENABLE_SENTIMENT_ANALYSIS",
         "ENABLE_PII_DETECTION",
         "ENABLE_YOUTUBE_INTEGRATION",
+        "ENABLE_ALERTS",
     ];
     for line in
         text.lines().filter(|line| line.contains('=') && !line.starts_with('#') && !line.ends_with('='))

@@ -6,6 +6,7 @@ use dataflows::time::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::record::{Alert, Severity};
 use crate::discord::schedule::Window;
 
 /// Characters of a title and of a text that are kept; more is never shown.
@@ -42,6 +43,9 @@ pub struct Digest {
     pub items: Vec<Item>,
     /// Items of the window that are not shown.
     pub items_more: u64,
+    /// Alerts that opened in the quiet hours of the route, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<QuietAlert>,
     /// Shown items that were deleted since.
     #[serde(default)]
     pub removed: u32,
@@ -57,7 +61,8 @@ fn is_zero(n: &u64) -> bool {
 
 impl Digest {
     pub fn content_ids(&self) -> Vec<String> {
-        self.items.iter().map(|item| item.id.clone()).collect()
+        let items = self.items.iter().map(|item| &item.id);
+        items.chain(self.alerts.iter().flat_map(|alert| &alert.content_ids)).cloned().collect()
     }
 
     pub fn key_of(route: &str, window: Window) -> String {
@@ -82,9 +87,40 @@ impl Digest {
             channels_more: 0,
             items: Vec::new(),
             items_more: 0,
+            alerts: Vec::new(),
             removed: 0,
             sequence: 1,
             amended_at: None,
+        }
+    }
+}
+
+/// An alert that a digest tells of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct QuietAlert {
+    pub key: String,
+    pub rule: String,
+    pub severity: Severity,
+    /// What readers call its subject; of an item that was deleted, the rule's name.
+    pub label: String,
+    pub why: String,
+    pub since: Millis,
+    /// When it ended, if it had by then.
+    pub resolved: Option<Millis>,
+    pub content_ids: Vec<String>,
+}
+
+impl QuietAlert {
+    pub fn of(alert: &Alert) -> Self {
+        Self {
+            key: alert.key.clone(),
+            rule: alert.rule.clone(),
+            severity: alert.severity,
+            label: alert.label.clone(),
+            why: alert.why.clone(),
+            since: alert.since,
+            resolved: alert.resolved,
+            content_ids: alert.content_ids.clone(),
         }
     }
 }

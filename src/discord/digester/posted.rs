@@ -99,12 +99,17 @@ impl Posted {
         let Some(keys) = self.by_content.get(id) else { return };
         for key in keys {
             let Some(tracked) = self.by_key.get_mut(key) else { continue };
-            let Some(item) = tracked.digest.items.iter().find(|item| item.id == id) else { continue };
-            let newest = tracked.changed.get(id).map_or(item.version, |(version, _)| *version);
+            let item = tracked.digest.items.iter().find(|item| item.id == id);
+            // Of what an alert is about a digest shows no more than its name.
+            if item.is_none() && known.is_some() {
+                continue;
+            }
+            let shown = item.map(|item| item.version).unwrap_or_default();
+            let newest = tracked.changed.get(id).map_or(shown, |(version, _)| *version);
             if version <= newest {
                 continue;
             }
-            let same = known.is_some_and(|k| k.shown == item.shown);
+            let same = known.zip(item).is_some_and(|(known, item)| known.shown == item.shown);
             if same {
                 // Changed back, or only its engagement did.
                 tracked.changed.remove(id);
@@ -165,6 +170,10 @@ impl Tracked {
             match known {
                 None => {
                     digest.items.retain(|item| item.id != *id);
+                    for alert in digest.alerts.iter_mut().filter(|alert| alert.content_ids.contains(id)) {
+                        alert.content_ids.retain(|of| of != id);
+                        alert.label = alert.rule.clone();
+                    }
                     digest.removed += 1;
                 }
                 Some(known) => {

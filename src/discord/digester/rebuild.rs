@@ -12,7 +12,7 @@ pub(super) fn start_positions(log: &dyn Log, lookback_ms: i64) -> Result<(Positi
     let mut starts = Positions::new();
     let mut ends = Positions::new();
     let mut latest = i64::MIN;
-    for name in [topic::CLOCK, topic::ENRICHED, topic::VOLUME] {
+    for name in [topic::CLOCK, topic::ENRICHED, topic::VOLUME, topic::ALERTS] {
         let (first, end) = ranges(log, name)?;
         for (place, end) in &end {
             if first.get(place) != Some(end) {
@@ -31,8 +31,9 @@ pub(super) fn start_positions(log: &dyn Log, lookback_ms: i64) -> Result<(Positi
     Ok((starts, ends))
 }
 
-/// The timestamp of the last record of a partition that is not empty, by bisection.
-fn last_timestamp(log: &dyn Log, place: &TopicPartition, end: u64) -> Result<i64, LogError> {
+/// The timestamp of the last record before `end` of a partition that is not empty, by
+/// bisection.
+pub(crate) fn last_timestamp(log: &dyn Log, place: &TopicPartition, end: u64) -> Result<i64, LogError> {
     // The year 2262: far beyond any timestamp, and no sum of two overflows.
     const LATEST_MS: i64 = 9_214_646_400_000;
     let (mut at, mut after) = (0, LATEST_MS);

@@ -1,0 +1,172 @@
+//! Alerts as the log has them, and what became of the items they show.
+//!
+//! A change that waits to be shown keeps its place in content.enriched: the committed
+//! position does not pass it, so that the wait survives a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dataflows::event::Version;
+use dataflows::record::TopicPartition;
+use dataflows::time::Millis;
+
+use crate::alerts::metrics;
+use crate::alerts::record::{Alert, Example};
+use crate::alerts::watch::Changed;
+
+#[derive(Debug)]
+pub(super) struct Followed {
+    by_key: BTreeMap<String, Entry>,
+    /// Content id -> keys of the alerts that show it.
+    by_content: BTreeMap<String, BTreeSet<String>>,
+    tracked_max: usize,
+    horizon_ms: i64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    alert: Alert,
+    /// Current content of shown items that differ; `None` is a deletion.
+    changed: BTreeMap<String, (Version, Option<Example>)>,
+    /// Where the first of those changes was read.
+    places: BTreeMap<TopicPartition, u64>,
+}
+
+impl Followed {
+    pub fn new(tracked_max: usize, horizon_ms: i64) -> Self {
+        Self { by_key: BTreeMap::new(), by_content: BTreeMap::new(), tracked_max, horizon_ms }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Alert> {
+        self.by_key.get(key).map(|entry| &entry.alert)
+    }
+
+    /// Follows an alert as it is now. What is known of its items and not shown still waits.
+    pub fn put(&mut self, alert: Alert) {
+        let before = self.forget(&alert.key.clone());
+        for id in &alert.content_ids {
+            self.by_content.entry(id.clone()).or_default().insert(alert.key.clone());
+        }
+        let (mut changed, mut places) = before.map(|entry| (entry.changed, entry.places)).unwrap_or_default();
+        changed.retain(|id, (version, now)| {
+            let shown = alert.examples.iter().find(|example| example.id == *id);
+            shown.is_some_and(|shown| {
+                *version > shown.version && !now.as_ref().is_some_and(|now| is_same(now, shown))
+            })
+        });
+        if changed.is_empty() {
+            places.clear();
+        }
+        self.by_key.insert(alert.key.clone(), Entry { alert, changed, places });
+    }
+
+    pub fn changed(&mut self, changed: &Changed, place: &(TopicPartition, u64)) {
+        let Some(keys) = self.by_content.get(&changed.id) else { return };
+        for key in keys {
+            let Some(entry) = self.by_key.get_mut(key) else { continue };
+            let Some(shown) = entry.alert.examples.iter().find(|example| example.id == changed.id) else {
+                continue;
+            };
+            let newest = entry.changed.get(&changed.id).map_or(shown.version, |(version, _)| *version);
+            if changed.version <= newest {
+                continue;
+            }
+            if changed.example.as_ref().is_some_and(|now| is_same(now, shown)) {
+                // Changed back, or only what is not shown did.
+                entry.changed.remove(&changed.id);
+            } else {
+                entry.changed.insert(changed.id.clone(), (changed.version, changed.example.clone()));
+                let offset = entry.places.entry(place.0.clone()).or_insert(place.1);
+                *offset = (*offset).min(place.1);
+            }
+            if entry.changed.is_empty() {
+                entry.places.clear();
+            }
+        }
+    }
+
+    pub fn waiting(&self) -> impl Iterator<Item = (TopicPartition, u64)> + '_ {
+        self.by_key.values().flat_map(|e| e.places.iter().map(|(place, offset)| (place.clone(), *offset)))
+    }
+
+    /// Keys of the alerts to correct: at once for a deletion, else after the interval.
+    pub fn due(&self, at: Millis, interval_ms: i64) -> Vec<String> {
+        let is_due = |entry: &&Entry| {
+            let deletion = entry.changed.values().any(|(_, example)| example.is_none());
+            !entry.changed.is_empty() && (deletion || at.0 - entry.alert.updated.0 >= interval_ms)
+        };
+        self.by_key.values().filter(is_due).map(|entry| entry.alert.key.clone()).collect()
+    }
+
+    /// The alert with the items it shows as they are now.
+    pub fn corrected(&self, key: &str) -> Option<Alert> {
+        let entry = self.by_key.get(key)?;
+        let mut alert = entry.alert.clone();
+        for (id, (_, now)) in &entry.changed {
+            let Some(index) = alert.examples.iter().position(|example| example.id == *id) else { continue };
+            let title = alert.examples[index].title.clone();
+            match now {
+                Some(now) => {
+                    if alert.label == title {
+                        alert.label = now.title.clone();
+                    }
+                    alert.examples[index] = Example { edited: true, ..now.clone() };
+                }
+                None => {
+                    let gone = alert.examples.remove(index);
+                    alert.links.retain(|link| Some(link) != gone.url.as_ref());
+                    alert.content_ids.retain(|id| *id != gone.id);
+                    alert.removed += 1;
+                    if alert.label == title {
+                        alert.label = alert.subject.clone();
+                    }
+                }
+            }
+        }
+        Some(alert)
+    }
+
+    /// Forgets ended alerts past the horizon, and the oldest of them over the cap.
+    pub fn expire(&mut self, at: Millis, live: &BTreeSet<&str>) {
+        let oldest = at.0.saturating_sub(self.horizon_ms);
+        let ended = self.by_key.values().map(|entry| &entry.alert);
+        let mut ended: Vec<(Millis, String)> = ended
+            .filter(|alert| !live.contains(alert.key.as_str()))
+            .map(|alert| (alert.resolved.unwrap_or(alert.updated), alert.key.clone()))
+            .collect();
+        ended.sort();
+        let mut over = self.by_key.len().saturating_sub(self.tracked_max);
+        for (resolved, key) in ended {
+            if resolved.0 < oldest {
+                self.forget(&key);
+            } else if over > 0 {
+                self.forget(&key);
+                metrics::FORGOTTEN.with_label_values(&["alert"]).inc();
+            } else {
+                break;
+            }
+            over = over.saturating_sub(1);
+        }
+    }
+
+    fn forget(&mut self, key: &str) -> Option<Entry> {
+        let entry = self.by_key.remove(key)?;
+        for id in &entry.alert.content_ids {
+            if let Some(keys) = self.by_content.get_mut(id) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_content.remove(id);
+                }
+            }
+        }
+        Some(entry)
+    }
+}
+
+/// Whether a reader sees no difference.
+fn is_same(a: &Example, b: &Example) -> bool {
+    (&a.platform, &a.title, &a.url) == (&b.platform, &b.title, &b.url)
+}
