@@ -262,11 +262,24 @@ struct OfRoute {
     route: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PreviewOf {
+    #[serde(default)]
+    route: Option<String>,
+    /// Candidates of each preview.
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
 async fn preview(
     Extract(api): Extract<Api>,
-    Query(of): Query<OfRoute>,
+    Query(of): Query<PreviewOf>,
 ) -> Result<Json<Vec<Preview>>, Problem> {
-    ask(&api, |answer| Ask::Preview { route: of.route, answer }).await.map(Json)
+    let mut previews = ask(&api, |answer| Ask::Preview { route: of.route, answer }).await?;
+    let limit = of.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    previews.iter_mut().for_each(|preview| preview.candidates.truncate(limit));
+    Ok(Json(previews))
 }
 
 async fn send(Extract(api): Extract<Api>, Query(of): Query<OfRoute>) -> Result<Json<Vec<Preview>>, Problem> {

@@ -118,6 +118,9 @@ pub enum CommandError {
     Remote(String),
     #[error("there is no route {name:?}; there are: {known}")]
     NoRoute { name: String, known: String },
+    /// A rule of alerts.toml that there is not.
+    #[error("{0}")]
+    NoRule(String),
 }
 
 /// Where the command finds the data.
@@ -146,7 +149,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    async fn ask<T: DeserializeOwned>(
+    pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         method: reqwest::Method,
         path: &str,
@@ -178,7 +181,7 @@ impl Remote {
 }
 
 /// Blocking work of the log, off the async threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CommandError> + Send + 'static,
 ) -> Result<T, CommandError> {
     tokio::task::spawn_blocking(work)
@@ -353,8 +356,8 @@ pub fn preview_text(shown: &Preview) -> String {
             text.push_str(&format!("         because {}\n", candidate.verdict));
         }
     }
-    if shown.candidates.len() > CANDIDATES_SHOWN {
-        text.push_str(&format!("and {} more candidates\n", shown.candidates.len() - CANDIDATES_SHOWN));
+    if shown.candidates_total > CANDIDATES_SHOWN {
+        text.push_str(&format!("and {} more candidates\n", shown.candidates_total - CANDIDATES_SHOWN));
     }
     text
 }

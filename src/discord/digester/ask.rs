@@ -22,7 +22,10 @@ pub enum Ask {
 pub struct Preview {
     pub digest: Digest,
     pub message: Message,
+    /// The best first; over HTTP as many as `limit` asks for.
     pub candidates: Vec<Candidate>,
+    /// How many there are.
+    pub candidates_total: usize,
     /// Whether it was written to the outbox.
     pub sent: bool,
 }
@@ -74,7 +77,8 @@ impl Digester {
         let (mut digest, candidates) = self.decide_for(route, window, &none);
         digest.manual = true;
         let message = of_digest(&digest, &route.zone);
-        Some(Preview { digest, message, candidates, sent: false })
+        let candidates_total = candidates.len();
+        Some(Preview { digest, message, candidates, candidates_total, sent: false })
     }
 
     /// Writes the digest of now, whatever the schedule says, and leaves the schedule as it is.

@@ -1,5 +1,7 @@
-// What is happening now: volume and mood, with drill-down by platform, topic and channel.
+// What is happening now: alerts, stories and trends, and volume and mood with drill-down
+// by platform, topic and channel.
 import { timeline } from "/assets/charts.js";
+import { ASKED, happening } from "/assets/happening.js";
 import { ask, card, count, el, mood, nothing, query, table } from "/assets/dom.js";
 
 const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
@@ -83,7 +85,8 @@ export async function now({ signal, redraw, because }) {
   const filters = Object.fromEntries(DIMENSIONS.map((dimension) => [dimension, chosen[dimension]]));
   const asked = { window: chosen.window, from, to, ...filters };
   const open = DIMENSIONS.filter((dimension) => chosen[dimension] === null);
-  const [all, ...lists] = await Promise.all([
+  const [alerts, stories, trends, all, ...lists] = await Promise.all([
+    ...[ASKED.alerts, ASKED.stories, ASKED.trends].map((path) => ask(path, signal)),
     cells(asked, signal),
     ...open.map((dimension) => cells({ ...asked, by: dimension }, signal)),
   ]);
@@ -93,6 +96,7 @@ export async function now({ signal, redraw, because }) {
   return {
     as_of: all.as_of,
     nodes: [
+      ...happening({ alerts, stories, trends }, because),
       controls(redraw),
       card(`Volume and mood, ${span.name}`,
         total ? timeline(drawn, label) : nothing(`no data yet, because ${because("nothing was published in this time that Tidings has seen")}`)),

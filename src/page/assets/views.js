@@ -65,18 +65,18 @@ function embed(part) {
 const CANDIDATES = 40;
 
 function preview(shown) {
-  const rows = shown.candidates.slice(0, CANDIDATES).map((candidate) => [
+  const rows = shown.candidates.map((candidate) => [
     el("span", { class: candidate.verdict === "shown" ? "good" : "soft" }, candidate.verdict === "shown" ? "in" : "out"),
     el("span", { class: "text" }, candidate.title), candidate.why?.score?.toFixed(2) ?? "–", candidate.verdict]);
   return card(`Digest of the route ${shown.digest.route}, as it would look now`,
     shown.message?.embeds?.length ? shown.message.embeds.map(embed) : nothing(shown.skipped ?? "nothing would be posted: there is nothing in its window"),
-    el("details", {}, el("summary", {}, `Why these, and why not the other ${count(Math.max(0, shown.candidates.length - (shown.digest.items?.length ?? 0)))}`),
+    el("details", {}, el("summary", {}, `Why these, and why not the other ${count(Math.max(0, shown.candidates_total - (shown.digest.items?.length ?? 0)))}`),
       table(null, ["", "item", "#score", "because"], rows),
-      shown.candidates.length > CANDIDATES ? el("p", { class: "soft small" }, `and ${count(shown.candidates.length - CANDIDATES)} more`) : null));
+      shown.candidates_total > shown.candidates.length ? el("p", { class: "soft small" }, `and ${count(shown.candidates_total - shown.candidates.length)} more`) : null));
 }
 
 export async function messages({ signal }) {
-  const [previews, outbox] = await Promise.all([ask("/v1/digests/preview", signal), ask("/v1/outbox?limit=50", signal)]);
+  const [previews, outbox] = await Promise.all([ask(`/v1/digests/preview?limit=${CANDIDATES}`, signal), ask("/v1/outbox?limit=50", signal)]);
   const rows = outbox.items.map((item) => [when(item.created_at), item.route, item.state, item.reason ?? "–", item.footer]);
   // A preview weighs every candidate of its window, which is not a thing to ask every few seconds.
   return { every: 60_000, nodes: [
