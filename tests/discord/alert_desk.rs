@@ -163,6 +163,7 @@ pub fn item(platform: &str, n: u64, text: &str, at: i64) -> Enriched {
         sentiment: None,
         topics: Vec::new(),
         terms: Default::default(),
+        signature: None,
         analyzers: Default::default(),
     };
     Enriched {
