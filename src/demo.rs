@@ -5,7 +5,7 @@
 //! times, [`scenario`] adds a written few hundred deliveries with edits, deletions and
 //! trouble, [`expectation`] works out independently of the pipeline what must come of it
 //! all. [`program`] is the running program, [`play`] sends everything to it and asks what
-//! came of it, [`findings`] and [`report`] write that down for people, and [`show`] is the
+//! came of it, [`findings`], [`happening`] and [`report`] write that down for people, and [`show`] is the
 //! order of it all.
 
 pub mod content;
@@ -16,6 +16,7 @@ pub mod program;
 pub mod measure;
 pub mod play;
 pub mod findings;
+pub mod happening;
 pub mod report;
 pub mod show;
 

@@ -1,11 +1,13 @@
 //! What is understood of a text: our sentiment against the reference implementation itself,
 //! on every text of its four ground-truth sets and on thousands of made-up ones; and what is
-//! masked, by figures and through the real program.
+//! masked, by figures and through the real program; and which bursts are found.
 
 #[path = "text/pii.rs"]
 mod pii;
 #[path = "text/redaction.rs"]
 mod redaction;
+#[path = "text/trends.rs"]
+mod trends;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

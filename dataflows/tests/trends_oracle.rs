@@ -218,8 +218,8 @@ impl Oracle {
     }
 
     fn expected(&self, usual: Usual, at: i64) -> i64 {
-        let now = 1000 * self.total(at);
-        if now <= usual.everything { usual.subject } else { usual.subject * now / usual.everything.max(1) }
+        let scaled = usual.subject * 1000 * self.total(at) / usual.everything.max(1);
+        scaled.max(if at == self.open { usual.subject } else { usual.subject / 2 })
     }
 
     fn is_loud(&self, windows: &Counted, usual: Usual, at: i64) -> bool {

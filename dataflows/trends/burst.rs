@@ -2,8 +2,8 @@
 //! the pipeline clock stands.
 //!
 //! What is expected of a window is the exponentially weighted mean of the windows before it,
-//! empty ones counting 0, times how much more than usual is published altogether: that is the
-//! daily rhythm. A burst is measured against what was expected where it began, so that it
+//! empty ones counting 0, times how much more or less than usual is published altogether: that
+//! is the daily rhythm. A burst is measured against what was expected where it began, so that it
 //! does not become its own baseline.
 //!
 //! Invariants:
@@ -23,6 +23,8 @@ pub const QUIET_BUCKETS: usize = 2;
 pub const AUTHOR_ITEMS_MAX: isize = 2;
 /// Thousandths.
 const MILLI: i64 = 1000;
+/// At most so much less is expected because little is published altogether.
+const RHYTHM_MIN_MILLI: i64 = 500;
 /// Bits of a total that count: with 6, two totals within 3 % are one, so that every single
 /// item does not change what is expected of everything.
 const TOTAL_BITS: u32 = 6;
@@ -131,8 +133,8 @@ impl Settings {
         before.zip(&self.weights).map(|(count, weight)| count * weight).sum::<i64>() * MILLI / self.weight
     }
 
-    /// Whether a window could begin a burst if nothing else than usual happened in the whole
-    /// stream; otherwise more is expected of it. `before` gives windows and their items.
+    /// Whether a window could begin a burst if as little as possible is expected of it.
+    /// `before` gives windows and their items.
     pub fn may_begin(&self, at: i64, counts: Counts, before: impl Iterator<Item = (i64, i64)>) -> bool {
         if !self.has_support(counts.items, counts.authors) {
             return false;
@@ -142,14 +144,15 @@ impl Settings {
             back.and_then(|back| self.weights.get(back)).map_or(0, |weight| weight * items)
         };
         let mean = before.map(weighted).sum::<i64>() * MILLI / self.weight;
-        self.begins(counts.items, counts.authors, mean + self.prior_milli)
+        let least = (mean + self.prior_milli) * RHYTHM_MIN_MILLI / MILLI;
+        self.begins(counts.items, counts.authors, least)
     }
 
     fn begins(&self, items: i64, authors: i64, expected: i64) -> bool {
-        let surplus = i128::from(items * MILLI - expected);
-        let threshold = i128::from(self.score_milli).pow(2) * i128::from(expected + MILLI);
+        let surplus = i128::from(items * MILLI) - i128::from(expected);
+        let threshold = i128::from(self.score_milli).pow(2) * (i128::from(expected) + i128::from(MILLI));
         self.has_support(items, authors)
-            && items * MILLI * MILLI >= self.ratio_milli * expected
+            && is_times(items, self.ratio_milli, expected)
             && surplus > 0
             && surplus * surplus * i128::from(MILLI) >= threshold
     }
@@ -158,8 +161,13 @@ impl Settings {
     fn goes_on(&self, items: i64, authors: i64, expected: i64) -> bool {
         2 * items >= self.items_min
             && 2 * authors >= self.authors_min
-            && items * MILLI * MILLI >= self.continue_ratio_milli * expected
+            && is_times(items, self.continue_ratio_milli, expected)
     }
+}
+
+/// Whether there are at least `ratio_milli` thousandths as many items as expected.
+fn is_times(items: i64, ratio_milli: i64, expected: i64) -> bool {
+    i128::from(items * MILLI * MILLI) >= i128::from(ratio_milli) * i128::from(expected)
 }
 
 /// The number of the window that an instant lies in.
@@ -215,12 +223,10 @@ impl Stream {
 
     /// What a rate of `base` comes to at `at`, where the whole stream had the mean `mean`.
     fn expected(&self, base: i64, mean: i64, at: usize) -> i64 {
-        let total = self.levels[at] * MILLI;
-        if total > mean {
-            (i128::from(base) * i128::from(total) / i128::from(mean.max(1))) as i64
-        } else {
-            base
-        }
+        let scaled = i128::from(base) * i128::from(self.levels[at] * MILLI) / i128::from(mean.max(1));
+        // The open window has only a part of its items: that is no quiet hour.
+        let least = if at + 1 == self.levels.len() { base } else { base * RHYTHM_MIN_MILLI / MILLI };
+        i64::try_from(scaled).unwrap_or(i64::MAX).max(least)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::content::{self, ContentError, Rated};
 use super::expectation::{Check, Expectation, expectation};
 use super::findings;
+use super::happening::{Expected, Happening};
 use super::play::{self, Sent};
 use super::program::{self, Program, ProgramError};
 use super::report::{COLUMNS, Table, agreement_table, check_table, count, plain, shortened};
@@ -46,7 +47,7 @@ pub enum DemoError {
     Print(#[from] io::Error),
 }
 
-const STEPS: usize = 7;
+const STEPS: usize = 8;
 /// How long the memory gets to embed a part of the texts before it is searched.
 const EMBED_PATIENCE: Duration = Duration::from_secs(45);
 /// How often it is said how far the memory is.
@@ -132,12 +133,17 @@ async fn show(
 
     let played = play(&mut steps, &program, texts, now).await?;
     embed(&mut steps, &program).await?;
-    let (checks, sections) = look(&mut steps, &program, stage, folder, &played).await?;
+    steps.next("wait for the stories, trends and alerts that the scenario holds")?;
+    let expected = Expected::read();
+    let happening = Happening::wait(&program, &expected).await?;
+    steps.end("done");
+    let (mut checks, sections) = look(&mut steps, &program, stage, folder, &played, &happening).await?;
+    checks.extend(expected.checks(&happening));
     for (title, text) in sections {
         println!("\n{title}\n{}", text.trim_end_matches('\n'));
     }
     let good = checks.iter().all(Check::passed);
-    println!("\nWhat was checked against a recomputation that shares no code with the pipeline");
+    println!("\nWhat was checked against a recomputation, and against what the scenario was written to hold");
     print!("{}", check_table(&checks).render());
     println!("\n{}", if good { "Every check holds." } else { "NOT every check holds: see above." });
     if !exit {
@@ -207,6 +213,7 @@ async fn look(
     stage: &Stage,
     folder: &Path,
     played: &Played,
+    happening: &Happening,
 ) -> Result<(Vec<Check>, Vec<(&'static str, String)>), DemoError> {
     steps.next("ask what came of it")?;
     let compounds = findings::compounds(program).await?;
@@ -227,6 +234,9 @@ async fn look(
                 + "  "
                 + &findings::scored(&compounds),
         ),
+        ("Stories", happening.stories()),
+        ("Trends", happening.trends()),
+        ("Alerts", happening.alerts()),
         ("A search of the memory", search(program).await?),
         ("The digest that would be posted to Discord", digest(stage, folder).await?),
         ("What did not become content, and why", table(findings::dropped(&sent, &samples))),

@@ -146,9 +146,17 @@ pub fn evaluate(
 ) -> anyhow::Result<Figures> {
     let mut figures = Figures { seeds: format!("{}..{}", seeds.start, seeds.end), ..Figures::default() };
     let (mut delays, mut changes) = (Vec::new(), 0);
-    for seed in seeds {
-        let stream = Stream::new(seed, days, bursts, traps);
-        let (stream, replayed) = replay(stream, days * 24 * 60, settings)?;
+    // Seeds side by side, each on a worker of its own.
+    let replays = std::thread::scope(|scope| {
+        let start = |seed| {
+            let stream = Stream::new(seed, days, bursts, traps);
+            scope.spawn(move || replay(stream, days * 24 * 60, settings).map(|replayed| (seed, replayed)))
+        };
+        let started: Vec<_> = seeds.map(start).collect();
+        started.into_iter().map(|thread| thread.join().expect("a replay reports")).collect::<Vec<_>>()
+    });
+    for replayed in replays {
+        let (seed, (stream, replayed)) = replayed?;
         figures.days += days;
         figures.items += replayed.items;
         figures.records += replayed.records;
