@@ -99,12 +99,12 @@ impl Posted {
         let Some(keys) = self.by_content.get(id) else { return };
         for key in keys {
             let Some(tracked) = self.by_key.get_mut(key) else { continue };
-            let Some(item) = tracked.digest.items.iter().find(|item| item.id == id) else { continue };
-            let newest = tracked.changed.get(id).map_or(item.version, |(version, _)| *version);
+            let Some((shown_version, shown)) = tracked.digest.shown(id) else { continue };
+            let newest = tracked.changed.get(id).map_or(shown_version, |(version, _)| *version);
             if version <= newest {
                 continue;
             }
-            let same = known.is_some_and(|k| k.shown == item.shown);
+            let same = known.is_some_and(|k| k.shown == shown);
             if same {
                 // Changed back, or only its engagement did.
                 tracked.changed.remove(id);
@@ -162,15 +162,21 @@ impl Tracked {
         digest.sequence += 1;
         digest.amended_at = Some(clock);
         for (id, (_, known)) in &self.changed {
+            for story in digest.items.iter_mut().filter_map(|item| item.story.as_mut()) {
+                // An edited one may be about something else now.
+                story.also.retain(|also| also.id != *id);
+            }
             match known {
                 None => {
+                    let items = digest.items.len();
                     digest.items.retain(|item| item.id != *id);
-                    digest.removed += 1;
+                    digest.removed += u32::from(digest.items.len() < items);
                 }
                 Some(known) => {
                     if let Some(item) = digest.items.iter_mut().find(|item| item.id == *id) {
+                        let story = item.story.take();
                         *item = known.item(item.why.clone());
-                        item.edited = true;
+                        (item.edited, item.story) = (true, story);
                     }
                 }
             }
