@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dataflows::pii::{Counts, Kinds, Redactor};
+use dataflows::stories::signature::Signature;
+use dataflows::stories::sketch::Sketch;
 use dataflows::text::topics::{Topics, TopicsFile};
 use dataflows::text::{analyse, html, language, sentiment, terms};
 
@@ -59,6 +61,9 @@ fn text(c: &mut Criterion) {
     group.bench_function("terms", |b| {
         b.iter(|| SHORT.iter().for_each(|t| _ = black_box(terms::terms(t, Some("en"), TERMS_MAX))));
     });
+    group.bench_function("signature", |b| {
+        b.iter(|| SHORT.iter().for_each(|t| _ = black_box(Signature::of(t))));
+    });
     group.bench_function("language", |b| {
         b.iter(|| SHORT.iter().for_each(|t| _ = black_box(language::language(t, None))));
     });
@@ -80,11 +85,17 @@ fn text(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     // No digit and no @.
     group.bench_function("redact_nothing", |b| b.iter(|| mask(SHORT[0])));
+    let vector: Vec<f32> = (0..384).map(|i| (i as f32).sin()).collect();
+    group.bench_function("sketch_of_384", |b| b.iter(|| black_box(Sketch::of("m", &vector))));
     group.bench_function("redact_personal", |b| b.iter(|| mask(PERSONAL)));
     group.throughput(Throughput::Bytes(HTML.len() as u64));
     group.bench_function("terms_post", |b| {
         let text = html::to_text(HTML);
         b.iter(|| black_box(terms::terms(&text, Some("en"), TERMS_MAX)));
+    });
+    group.bench_function("signature_post", |b| {
+        let text = html::to_text(HTML);
+        b.iter(|| black_box(Signature::of(&text)));
     });
     group.bench_function("html_post", |b| b.iter(|| black_box(html::to_text(HTML))));
     group.bench_function("analyse_post", |b| {

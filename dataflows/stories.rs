@@ -192,14 +192,13 @@ fn links<'scope>(
     settings: Settings,
     gauges: Rc<Gauges>,
 ) -> VecCollection<'scope, Epoch, Edge> {
-    type Entry = ((u64, bands::Kind), ItemChange);
     let entries = items.flat_map(|(item, diff)| {
         let bands: Vec<_> = bands::bands(&item).collect();
         bands.into_iter().map(move |band| (band, (Arc::clone(&item), diff)))
     });
     let mut state = bands::State::new(settings);
-    let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Entry>)> = BTreeMap::new();
-    let route = Exchange::new(|((band, _), _): &Entry| *band);
+    let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<bands::Entry>)> = BTreeMap::new();
+    let route = Exchange::new(|((band, _), _): &bands::Entry| *band);
     let links = entries.unary_frontier::<CapacityContainerBuilder<Vec<(Edge, Epoch, isize)>>, _, _, _>(
         route,
         "Bands",
@@ -213,13 +212,9 @@ fn links<'scope>(
                     if frontier.less_equal(entry.key()) {
                         break;
                     }
-                    let (epoch, (cap, entries)) = entry.remove_entry();
+                    let (epoch, (cap, mut entries)) = entry.remove_entry();
                     let mut session = output.session(&cap);
-                    for ((band, kind), (item, diff)) in entries {
-                        state.step(band, kind, &item, diff, &mut |edge, diff| {
-                            session.give((edge, epoch, diff));
-                        });
-                    }
+                    state.step(&mut entries, |edge, diff| session.give((edge, epoch, diff)));
                     gauges.bands.set(state.bands());
                 }
             }

@@ -61,6 +61,7 @@ pub struct DigestSettings {
     pub edit_horizon_d: u64,
     pub items_max: usize,
     pub items_bytes_max: usize,
+    pub stories_max: usize,
     pub cells_max: usize,
     pub tracked_max: usize,
     pub missed_records_max: usize,

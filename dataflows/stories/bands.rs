@@ -2,9 +2,10 @@
 //!
 //! In a band that few items share every two of them are compared. In one that many share
 //! (boilerplate, or chance in a short band) each is compared with the few published just
-//! before it and with the very first: a number of comparisons that grows with the items and
-//! not with their square, and copies of one text stay two steps apart. Who is compared is a
-//! function of the set of items in the band, whatever order they came in.
+//! before it, and in a band of words with the very first: a number of comparisons that
+//! grows with the items and not with their square, and copies of one text stay two steps
+//! apart. Who is compared is a function of the set of items in the band, whatever order they
+//! came in.
 //!
 //! A pair that shares several bands is given for each of them: whoever reads the links
 //! makes them distinct. Retention: an item is in its bands while it is live.
@@ -21,6 +22,9 @@ pub enum Kind {
     Words,
     Meaning,
 }
+
+/// An item that enters (1) or leaves (-1) a band.
+pub type Entry = ((u64, Kind), (Arc<Item>, isize));
 
 /// The bands of an item with their keys.
 pub fn bands(item: &Item) -> impl Iterator<Item = (u64, Kind)> + '_ {
@@ -52,8 +56,22 @@ impl State {
         self.bands.len()
     }
 
-    /// An item enters (1) or leaves (-1) a band; `give` gets links that come and go.
-    pub fn step(
+    /// Items that enter (1) and leave (-1) bands in one epoch; `give` gets links that come and go.
+    ///
+    /// Band by band, those that leave first, the latest of them first, so that of many that
+    /// expire together only the last may be the one that the others are compared with.
+    pub fn step(&mut self, entries: &mut Vec<Entry>, mut give: impl FnMut(Edge, isize)) {
+        entries.sort_unstable_by(|(a, (item_a, diff_a)), (b, (item_b, diff_b))| {
+            let (enters_a, enters_b) = (*diff_a > 0, *diff_b > 0);
+            let by_key = item_a.key.cmp(&item_b.key);
+            a.0.cmp(&b.0).then(enters_a.cmp(&enters_b)).then(if enters_a { by_key } else { by_key.reverse() })
+        });
+        for ((band, kind), (item, diff)) in entries.drain(..) {
+            self.change(band, kind, &item, diff, &mut give);
+        }
+    }
+
+    fn change(
         &mut self,
         band: u64,
         kind: Kind,
@@ -61,9 +79,12 @@ impl State {
         diff: isize,
         give: &mut impl FnMut(Edge, isize),
     ) {
-        let (settings, neighbours_max) = (&self.settings, neighbours_max(&self.settings, kind));
+        let settings = &self.settings;
+        let rule = Rule::of(settings, kind);
         let mut compare = |a: &Item, b: &Item, diff| {
-            if let Some(link) = settings.link(a, b) {
+            if is_compared(kind, a, b)
+                && let Some(link) = settings.link(a, b)
+            {
                 give(Edge { a: a.key, b: b.key, link }, diff);
             }
         };
@@ -74,17 +95,16 @@ impl State {
                 free.insert(Band::One(Arc::clone(item)));
             }
             Entry::Occupied(mut taken) => {
+                let items = taken.get_mut().many();
                 if diff > 0 {
-                    let items = taken.get_mut().many();
                     let at = position(items, item.key).expect_err("an item enters a band once");
-                    changed(items, at, item, neighbours_max, 1, &mut compare);
+                    rule.changed(items, at, item, 1, &mut compare);
                     items.insert(at, Arc::clone(item));
                     return;
                 }
-                let items = taken.get_mut().many();
                 let at = position(items, item.key).expect("an item leaves a band that it entered");
                 items.remove(at);
-                changed(items, at, item, neighbours_max, -1, &mut compare);
+                rule.changed(items, at, item, -1, &mut compare);
                 match items.as_mut_slice() {
                     [] => _ = taken.remove(),
                     [one] => *taken.get_mut() = Band::One(Arc::clone(one)),
@@ -105,52 +125,73 @@ impl Band {
     }
 }
 
-fn neighbours_max(settings: &Settings, kind: Kind) -> usize {
-    let max = match kind {
-        Kind::Words => settings.words_neighbours_max,
-        Kind::Meaning => settings.meaning_neighbours_max,
-    };
-    max.max(1)
+/// Whether two items that a band brings together are looked at: in a band of meaning most are
+/// there by chance, which the rest of their sketches shows.
+pub fn is_compared(kind: Kind, a: &Item, b: &Item) -> bool {
+    match (kind, &a.sketch, &b.sketch) {
+        (Kind::Words, ..) => true,
+        (Kind::Meaning, Some(a), Some(b)) => a.is_near(b),
+        (Kind::Meaning, ..) => false,
+    }
 }
 
 fn position(items: &[Arc<Item>], key: Key) -> Result<usize, usize> {
     items.binary_search_by_key(&key, |item| item.key)
 }
 
-/// The pairs that come (`diff` = 1) when `item` enters before place `at` of `items`, and
-/// those that go: two are compared if one is first or they are at most `max` places apart.
-fn changed(
-    items: &[Arc<Item>],
-    at: usize,
-    item: &Item,
+/// Which two items of a band are compared.
+struct Rule {
+    /// Those at most so many places apart.
     max: usize,
-    diff: isize,
-    compare: &mut impl FnMut(&Item, &Item, isize),
-) {
-    let after = if at == 0 { items.len() } else { items.len().min(at + max) };
-    for later in &items[at..after] {
-        compare(item, later, diff);
-    }
-    if at == 0 {
-        // Those far from the first before are no longer compared with it.
-        if let Some((first, rest)) = items.split_first() {
-            for later in rest.iter().skip(max) {
-                compare(first, later, -diff);
-            }
+    /// And every one with the first.
+    first: bool,
+}
+
+impl Rule {
+    fn of(settings: &Settings, kind: Kind) -> Self {
+        match kind {
+            Kind::Words => Self { max: settings.words_neighbours_max.max(1), first: true },
+            Kind::Meaning => Self { max: settings.meaning_neighbours_max.max(1), first: false },
         }
-        return;
     }
-    let before = at.saturating_sub(max);
-    for earlier in &items[before..at] {
-        compare(earlier, item, diff);
-    }
-    if before > 0 {
-        compare(&items[0], item, diff);
-    }
-    // Pairs across the new item that were just near enough; the first is compared anyway.
-    for earlier in before.max(1)..at {
-        if let Some(later) = items.get(earlier + max) {
-            compare(&items[earlier], later, -diff);
+
+    /// The pairs that come (`diff` = 1) when `item` enters before place `at` of `items`, and
+    /// those that go; with -1 those that go and come when it leaves.
+    fn changed(
+        &self,
+        items: &[Arc<Item>],
+        at: usize,
+        item: &Item,
+        diff: isize,
+        compare: &mut impl FnMut(&Item, &Item, isize),
+    ) {
+        let becomes_first = self.first && at == 0;
+        let after = if becomes_first { items.len() } else { items.len().min(at + self.max) };
+        for later in &items[at..after] {
+            compare(item, later, diff);
+        }
+        if becomes_first {
+            // Those far from the first before are no longer compared with it.
+            if let Some((first, rest)) = items.split_first() {
+                for later in rest.iter().skip(self.max) {
+                    compare(first, later, -diff);
+                }
+            }
+            return;
+        }
+        let before = at.saturating_sub(self.max);
+        for earlier in &items[before..at] {
+            compare(earlier, item, diff);
+        }
+        if self.first && before > 0 {
+            compare(&items[0], item, diff);
+        }
+        // Pairs across the new item that were just near enough; the first is compared anyway.
+        let across = if self.first { before.max(1) } else { before };
+        for earlier in across..at {
+            if let Some(later) = items.get(earlier + self.max) {
+                compare(&items[earlier], later, -diff);
+            }
         }
     }
 }

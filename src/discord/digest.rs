@@ -10,7 +10,8 @@
 //!   over the counts of this window and the previous one, not below 0.
 //!
 //! Shown are the best, above a score that is a knob, at most a few of one channel;
-//! the same link or the same words are shown once. Ties: more engagement, then the
+//! the same link, the same words or the same story are shown once, and with an item of a
+//! story where else it is told. Ties: more engagement, then the
 //! later, then the smaller id.
 //!
 //! An item belongs to a window that contains its time of publication, or its first
@@ -35,10 +36,12 @@ const BURST_WEIGHT: f64 = 0.2;
 /// Keeps a topic that went from 0 to 1 from being a burst.
 const BURST_PRIOR: f64 = 4.0;
 const CHANNELS_SHOWN_MAX: usize = 5;
+/// Platforms that are named beside an item of a story.
+const ALSO_MAX: usize = 5;
 
 mod record;
 
-pub use record::{Digest, Item, Known, QuietAlert, Standing, Why};
+pub use record::{Also, Digest, Item, Known, OfStory, QuietAlert, Standing, Why};
 
 /// Knobs of the choice.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,6 +61,18 @@ pub struct Candidate {
     pub verdict: String,
 }
 
+/// A story as far as a digest needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub id: String,
+    pub items: u32,
+    /// Content ids, the oldest first.
+    pub members: Vec<String>,
+}
+
+/// Finds the story of a content id.
+pub type StoryOf<'a> = dyn Fn(&str) -> Option<&'a Told> + 'a;
+
 /// Everything a digest is decided from.
 pub struct Material<'a> {
     pub route: &'a Route,
@@ -67,6 +82,7 @@ pub struct Material<'a> {
     pub before: &'a Volume,
     /// What the route's last digest showed.
     pub shown_before: &'a BTreeSet<String>,
+    pub story_of: &'a StoryOf<'a>,
 }
 
 /// Decides the digest of a window. `items` are current versions, in any order.
@@ -84,6 +100,10 @@ pub fn decide<'a>(
         why_b.score.total_cmp(&why_a.score).then_with(|| rank(a).cmp(&rank(b)))
     });
     let candidates = choose(material, &scored, choice, &mut digest.items);
+    let by_id: BTreeMap<&str, &Known> = items.iter().map(|known| (known.id.as_str(), *known)).collect();
+    for item in &mut digest.items {
+        item.story = (material.story_of)(&item.id).map(|told| of_story(told, item, material.route, &by_id));
+    }
     digest.items_more = (scored.len() - digest.items.len()) as u64;
     digest.total = standing("", &material.now.total, &material.before.total);
     (digest.topics, digest.topics_more) =
@@ -95,6 +115,18 @@ pub fn decide<'a>(
         digest.skipped = None;
     }
     (digest, candidates)
+}
+
+/// Where else the story of an item is told, as far as the route takes it and it is known.
+fn of_story(told: &Told, item: &Item, route: &Route, by_id: &BTreeMap<&str, &Known>) -> OfStory {
+    let mut also: Vec<Also> = Vec::new();
+    let members = told.members.iter().filter_map(|id| by_id.get(id.as_str()));
+    for known in members.filter(|k| route.takes(&k.platform, &k.topics) && k.platform != item.platform) {
+        if also.len() < ALSO_MAX && also.iter().all(|a| a.platform != known.platform) {
+            also.push(known.also());
+        }
+    }
+    OfStory { id: told.id.clone(), items: told.items, also }
 }
 
 fn score<'a>(material: &Material<'_>, items: &[&'a Known]) -> Vec<(&'a Known, Why)> {
@@ -162,7 +194,7 @@ fn choose(
         let verdict = match taken.refuses(material, choice, known, why) {
             Some(reason) => reason,
             None => {
-                taken.take(known);
+                taken.take(material, known);
                 shown.push(known.item(why.clone()));
                 "shown".to_string()
             }
@@ -184,6 +216,8 @@ struct Taken {
     of_channel: BTreeMap<(String, String), usize>,
     /// Sameness -> the id shown.
     sames: BTreeMap<String, String>,
+    /// Story -> the id shown.
+    stories: BTreeMap<String, String>,
 }
 
 impl Taken {
@@ -193,6 +227,14 @@ impl Taken {
         }
         if why.score < choice.score_min {
             return Some(format!("score {:.2} is below {:.2}", why.score, choice.score_min));
+        }
+        if let Some(told) = (material.story_of)(&known.id) {
+            if let Some(first) = self.stories.get(told.id.as_str()) {
+                return Some(format!("same story as {first}"));
+            }
+            if let Some(before) = told.members.iter().find(|id| material.shown_before.contains(*id)) {
+                return Some(format!("the last digest of this route showed its story, with {before}"));
+            }
         }
         if let Some(first) = sameness(known).iter().find_map(|s| self.sames.get(s)) {
             return Some(format!("same link or words as {first}"));
@@ -205,8 +247,11 @@ impl Taken {
         (self.count >= material.route.items_max).then(|| format!("the {} best are shown", self.count))
     }
 
-    fn take(&mut self, known: &Known) {
+    fn take(&mut self, material: &Material<'_>, known: &Known) {
         self.count += 1;
+        if let Some(told) = (material.story_of)(&known.id) {
+            self.stories.insert(told.id.clone(), known.id.clone());
+        }
         if let Some(key) = channel_key(known) {
             *self.of_channel.entry(key).or_default() += 1;
         }

@@ -1,5 +1,5 @@
-//! DIGEST: committed content.enriched, results.volume, alerts and control.clock → digests
-//! and discord.outbox.
+//! DIGEST: committed content.enriched, results.volume, results.stories, alerts and
+//! control.clock → digests and discord.outbox.
 //!
 //! Time is the pipeline clock only: when items were ingested, and ticks. A digest is
 //! decided once the clock is past its time and a little more, is a fact about the
@@ -29,6 +29,7 @@ use tokio::sync::mpsc::Receiver;
 use self::posted::Posted;
 use self::quiet::Quiet;
 use self::store::Items;
+use self::told::Stories;
 use super::Settings;
 use super::activity::Activities;
 use super::deliver::{ranges, reached, record};
@@ -46,6 +47,8 @@ pub mod posted;
 mod quiet;
 pub(crate) mod rebuild;
 pub mod store;
+pub mod told;
+mod write;
 
 pub use ask::{Ask, Preview};
 
@@ -96,6 +99,7 @@ pub struct Digester {
     /// The first instant the clock showed: nothing before it is due.
     since: Option<Millis>,
     items: Items,
+    stories: Stories,
     activities: Activities,
     posted: Posted,
     quiet: Quiet,
@@ -131,6 +135,7 @@ impl Digester {
             clock: Millis(i64::MIN),
             since: None,
             items: Items::new(knobs.items_max, knobs.items_bytes_max),
+            stories: Stories::new(knobs.stories_max),
             activities: Activities::new(knobs.cells_max),
             posted: Posted::new(knobs),
             quiet: Quiet::default(),
@@ -191,6 +196,7 @@ impl Digester {
             now: &now,
             before: &before,
             shown_before: shown,
+            story_of: &|id| self.stories.of(id),
         };
         let (mut digest, candidates) = decide(&material, self.items.iter(), &self.settings.choice);
         self.quiet.add_to(&mut digest);
@@ -227,6 +233,11 @@ impl Digester {
             match &*stored.topic {
                 topic::CLOCK => self.tick(Millis(stored.timestamp_ms)),
                 topic::ALERTS => self.quiet.apply(&stored),
+                topic::STORIES => {
+                    if !self.stories.apply(&stored) {
+                        tracing::warn!(offset = stored.offset, "a record of results.stories is unreadable");
+                    }
+                }
                 topic::VOLUME => {
                     if !self.activities.apply(&stored, self.oldest()) {
                         tracing::warn!(offset = stored.offset, "a record of results.volume is unreadable");
@@ -281,10 +292,10 @@ impl Digester {
             return Err(DigestError::Refused("opened for a preview only".to_string()));
         };
         let transaction = Transaction { group: GROUP.to_string(), records, positions };
-        commit(committer.as_mut(), &transaction)?;
+        write::commit(committer.as_mut(), &transaction)?;
         self.moved = false;
         for digest in digests {
-            count(digest);
+            write::count(digest);
             self.remember(digest.clone());
         }
         Ok(())
@@ -359,27 +370,25 @@ impl Digester {
     }
 
     fn report(&self) {
-        let entries =
-            [("items", self.items.len()), ("cells", self.activities.len()), ("posted", self.posted.len())];
+        let entries = [
+            ("items", self.items.len()),
+            ("stories", self.stories.len()),
+            ("cells", self.activities.len()),
+            ("posted", self.posted.len()),
+        ];
         for (kind, count) in entries {
             metrics::DIGEST_MEMORY.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let next =
             self.routes.iter().filter_map(|r| Some((r.route.name.clone(), r.route.next_fire(self.clock)?)));
-        self.health.digesting(self.clock, next.collect(), self.items.dropped + self.activities.dropped);
+        self.health.digesting(
+            self.clock,
+            next.collect(),
+            self.items.dropped + self.stories.dropped + self.activities.dropped,
+        );
     }
 }
 
 fn ms(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000)
-}
-
-fn count(digest: &Digest) {
-    let (outcome, reason) = match &digest.skipped {
-        Some(reason) => ("skipped", reason.as_str()),
-        None if digest.sequence > 1 => ("amended", posted::reason(digest)),
-        None if digest.manual => ("posted", "asked"),
-        None => ("posted", "schedule"),
-    };
-    metrics::DIGESTS.with_label_values(&[outcome, reason]).inc();
 }

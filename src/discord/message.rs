@@ -7,6 +7,8 @@
 //! - Every embed with a link has one of its own: Discord merges embeds of one link.
 //! - The last footer carries the short outbox key, by which a post is found again.
 
+mod also;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -302,6 +304,7 @@ fn item_embed(item: &Item, text_max: usize, urls: &mut BTreeSet<String>) -> Embe
         source.push("edited since".to_string());
     }
     lines.push(source.join(" · "));
+    lines.extend(item.story.as_ref().and_then(|story| also::text(story, text_max > 0)));
     lines.push(why_text(item));
     Embed {
         title: Some(escape_within(heading, ITEM_TITLE_MAX))

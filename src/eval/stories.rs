@@ -6,6 +6,8 @@
 //! of those in its story belong there, and which share of those that belong there are in it,
 //! and takes the mean over all texts. A text that is no story's is one of its own.
 
+mod texts;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::Path;
@@ -17,30 +19,26 @@ use anyhow::{Context, anyhow};
 use dataflows::Epoch;
 use dataflows::chunk::chunks;
 use dataflows::collect::{Committer, collect};
-use dataflows::event::{Version, analysed_text};
+use dataflows::event::Version;
 use dataflows::pii::without_masks;
 use dataflows::stories::item::{Settings, Shown, symbol};
 use dataflows::stories::items::{Change, Vectored, Versioned};
 use dataflows::stories::signature::Signature;
 use dataflows::stories::sketch::Sketch;
 use dataflows::stories::{self, Gauges, Part, Story};
-use dataflows::time::{HOUR_MS, Millis};
 use serde::Serialize;
 use timely::dataflow::operators::Input;
 
 use crate::config::Config;
 use crate::memory::models::{Embedder, Model};
 
+use texts::HALVES;
+pub use texts::{Labelled, halves};
+
 /// What a regression falls below. By words alone a story is missed rather than invented.
 pub const PRECISION_BY_WORDS_MIN: f64 = 0.95;
 pub const F1_WITH_EMBEDDINGS_MIN: f64 = 0.8;
 
-const HALVES: [(&str, &str); 2] = [
-    ("development", include_str!("stories/development.tsv")),
-    ("held out", include_str!("stories/held_out.tsv")),
-];
-/// The time of the first text: any, the same in every run.
-const START: Millis = Millis(1_790_000_000_000);
 /// Texts that arrive in one epoch.
 const EPOCH_TEXTS: usize = 16;
 const MODEL_WAIT: Duration = Duration::from_secs(60);
@@ -53,24 +51,6 @@ pub struct Args {
     /// Prints the figures as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// A text and the story that it belongs to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Labelled {
-    /// `None` belongs to no story.
-    pub story: Option<String>,
-    pub published_at: Millis,
-    pub platform: String,
-    pub author: String,
-    pub title: Option<String>,
-    pub text: String,
-}
-
-impl Labelled {
-    fn analysed(&self) -> String {
-        analysed_text(self.title.as_deref(), Some(&self.text))
-    }
 }
 
 /// BCubed, over all texts.
@@ -112,7 +92,7 @@ pub fn run(args: &Args, config: &Config, cache: Option<&Path>, out: &mut dyn Wri
     };
     let mut rows = Vec::new();
     for (half, texts) in HALVES {
-        let texts = parse(texts).with_context(|| format!("the texts of the half {half}"))?;
+        let texts = texts::parse(texts).with_context(|| format!("the texts of the half {half}"))?;
         rows.push(row(half, &texts, settings, None)?);
         if let Ok(embedder) = &model {
             let chars_max = config.embed.chunk_chars_max;
@@ -130,40 +110,6 @@ pub fn run(args: &Args, config: &Config, cache: Option<&Path>, out: &mut dyn Wri
         }
     }
     Ok(rows.iter().all(Row::is_good))
-}
-
-/// The texts of both halves.
-pub fn halves() -> anyhow::Result<Vec<Vec<Labelled>>> {
-    HALVES.iter().map(|(_, texts)| parse(texts)).collect()
-}
-
-/// Reads `story<TAB>hours<TAB>platform/author<TAB>text`; `#` begins a comment.
-fn parse(texts: &str) -> anyhow::Result<Vec<Labelled>> {
-    let lines = texts.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let mut texts = lines
-        .map(|(number, line)| labelled(line).with_context(|| format!("line {}", number + 1)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    texts.sort_by_key(|text| text.published_at);
-    Ok(texts)
-}
-
-fn labelled(line: &str) -> anyhow::Result<Labelled> {
-    let fields: Vec<&str> = line.split('\t').collect();
-    let [story, hours, source, text] = fields[..] else { return Err(anyhow!("not four fields")) };
-    let (platform, author) = source.split_once('/').context("a source is platform/author")?;
-    let hours: f64 = hours.parse().context("hours are a number")?;
-    let (title, text) = match text.split_once(" || ") {
-        Some((title, text)) => (Some(title.to_string()), text),
-        None => (None, text),
-    };
-    Ok(Labelled {
-        story: (story != "-").then(|| story.to_string()),
-        published_at: Millis(START.0 + (hours * HOUR_MS as f64) as i64),
-        platform: platform.to_string(),
-        author: author.to_string(),
-        title,
-        text: text.to_string(),
-    })
 }
 
 fn row(
@@ -399,23 +345,5 @@ mod tests {
         let mixed = bcubed(&names("a a b b"), &names("x x x y"));
         assert!((mixed.precision - (2.0 / 3.0 + 2.0 / 3.0 + 1.0 / 3.0 + 1.0) / 4.0).abs() < 1e-12);
         assert!((mixed.recall - (1.0 + 1.0 + 0.5 + 0.5) / 4.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_labelled_texts_are_what_they_say() {
-        let halves = halves().unwrap();
-        let stories: Vec<BTreeSet<String>> =
-            halves.iter().map(|texts| texts.iter().filter_map(|t| t.story.clone()).collect()).collect();
-        assert!(stories.iter().map(BTreeSet::len).sum::<usize>() >= 60);
-        assert!(stories[0].is_disjoint(&stories[1]), "no story is in both halves");
-        assert!(halves.iter().map(Vec::len).sum::<usize>() >= 300);
-        for texts in &halves {
-            for story in texts.iter().filter_map(|t| t.story.as_ref()) {
-                let of = texts.iter().filter(|t| t.story.as_ref() == Some(story));
-                let by: BTreeSet<_> = of.map(|t| (&t.platform, &t.author)).collect();
-                assert!(by.len() >= 2, "{story} has two authors");
-            }
-        }
-        assert!(parse("x\t1\tno author\ttext").is_err());
     }
 }

@@ -5,7 +5,7 @@ use dataflows::time::Millis;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tidings::discord::digest::{Digest, Item, Standing, Why};
+use tidings::discord::digest::{Also, Digest, Item, OfStory, Standing, Why};
 use tidings::discord::message::{EMBED_TEXT_MAX, Message, check, footer, of_digest};
 use tidings::discord::schedule::Window;
 
@@ -47,6 +47,18 @@ fn standing(random: &mut StdRng) -> Standing {
     }
 }
 
+fn also(random: &mut StdRng) -> Also {
+    let urls =
+        ["https://a.example/same", "javascript:x", "https://b.example/?q=(1)", "https://b.example/|x|"];
+    Also {
+        id: text(random, 50) + "id",
+        version: Version::default(),
+        shown: String::new(),
+        platform: text(random, 20),
+        url: random.random_bool(0.7).then(|| urls[random.random_range(0..4)].to_string()),
+    }
+}
+
 fn item(random: &mut StdRng) -> Item {
     let urls = ["https://a.example/same", "javascript:x", "", "https://b.example/?q=1"];
     let url = match random.random_range(0..6) {
@@ -74,6 +86,11 @@ fn item(random: &mut StdRng) -> Item {
             ..Why::default()
         },
         edited: random.random_bool(0.3),
+        story: random.random_bool(0.5).then(|| OfStory {
+            id: "a story".into(),
+            items: 3,
+            also: (0..random.random_range(0..6)).map(|_| also(random)).collect(),
+        }),
     }
 }
 

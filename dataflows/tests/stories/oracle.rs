@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dataflows::stories::Story;
-use dataflows::stories::bands::{Kind, bands};
+use dataflows::stories::bands::{Kind, bands, is_compared};
 use dataflows::stories::item::{Item, Key, Link, Settings, Signal, symbol};
 use dataflows::stories::items::{Change, Vectored, Versioned};
 use dataflows::stories::record::{FirstSeen, StoryHour, StoryPlatform};
@@ -205,7 +205,9 @@ fn links(items: &[Item], settings: &Settings) -> BTreeMap<(usize, usize), Link> 
         let max = if words { settings.words_neighbours_max } else { settings.meaning_neighbours_max };
         for (n, &b) in members.iter().enumerate() {
             for (m, &a) in members[..n].iter().enumerate() {
-                if (m == 0 || n - m <= max)
+                let kind = if words { Kind::Words } else { Kind::Meaning };
+                if ((words && m == 0) || n - m <= max)
+                    && is_compared(kind, &items[a], &items[b])
                     && let Some(link) = settings.link(&items[a], &items[b])
                 {
                     links.insert((a, b), link);

@@ -60,9 +60,22 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Digest {
+    /// Everything that it shows or links to.
     pub fn content_ids(&self) -> Vec<String> {
-        let items = self.items.iter().map(|item| &item.id);
-        items.chain(self.alerts.iter().flat_map(|alert| &alert.content_ids)).cloned().collect()
+        let of = |item: &Item| -> Vec<String> {
+            let also = item.story.iter().flat_map(|story| &story.also);
+            std::iter::once(item.id.clone()).chain(also.map(|also| also.id.clone())).collect()
+        };
+        let alerts = self.alerts.iter().flat_map(|alert| alert.content_ids.iter().cloned());
+        let ids: std::collections::BTreeSet<String> = self.items.iter().flat_map(of).chain(alerts).collect();
+        ids.into_iter().collect()
+    }
+
+    /// Version and hash of a content as it is shown here, as an item or beside one.
+    pub fn shown(&self, id: &str) -> Option<(Version, &str)> {
+        let item = self.items.iter().find(|item| item.id == id).map(|item| (item.version, &*item.shown));
+        let also = || self.items.iter().flat_map(|item| &item.story).flat_map(|story| &story.also);
+        item.or_else(|| also().find(|also| also.id == id).map(|also| (also.version, &*also.shown)))
     }
 
     pub fn key_of(route: &str, window: Window) -> String {
@@ -159,6 +172,30 @@ pub struct Item {
     /// Edited since the digest was decided.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edited: bool,
+    /// The story that the item stood for when the digest was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub story: Option<OfStory>,
+}
+
+/// The story of a shown item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OfStory {
+    pub id: String,
+    /// Of all items of it, when the digest was decided.
+    pub items: u32,
+    /// One item of it on each other platform, the earliest there.
+    pub also: Vec<Also>,
+}
+
+/// Another item of the same story. An edit or a deletion of it takes it out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Also {
+    pub id: String,
+    pub version: Version,
+    /// As in [`Item`].
+    pub shown: String,
+    pub platform: String,
+    pub url: Option<String>,
 }
 
 /// The components of the score; see the module.
@@ -269,6 +306,18 @@ impl Known {
             topics: self.topics.clone(),
             why,
             edited: false,
+            story: None,
+        }
+    }
+
+    /// As a digest names it beside another item of the same story.
+    pub fn also(&self) -> Also {
+        Also {
+            id: self.id.clone(),
+            version: self.version,
+            shown: self.shown.clone(),
+            platform: self.platform.clone(),
+            url: self.url.clone(),
         }
     }
 

@@ -99,17 +99,17 @@ impl Posted {
         let Some(keys) = self.by_content.get(id) else { return };
         for key in keys {
             let Some(tracked) = self.by_key.get_mut(key) else { continue };
-            let item = tracked.digest.items.iter().find(|item| item.id == id);
+            let shown = tracked.digest.shown(id);
             // Of what an alert is about a digest shows no more than its name.
-            if item.is_none() && known.is_some() {
+            if shown.is_none() && known.is_some() {
                 continue;
             }
-            let shown = item.map(|item| item.version).unwrap_or_default();
-            let newest = tracked.changed.get(id).map_or(shown, |(version, _)| *version);
+            let shown_version = shown.map(|(version, _)| version).unwrap_or_default();
+            let newest = tracked.changed.get(id).map_or(shown_version, |(version, _)| *version);
             if version <= newest {
                 continue;
             }
-            let same = known.zip(item).is_some_and(|(known, item)| known.shown == item.shown);
+            let same = known.zip(shown).is_some_and(|(known, (_, shown))| known.shown == shown);
             if same {
                 // Changed back, or only its engagement did.
                 tracked.changed.remove(id);
@@ -167,19 +167,27 @@ impl Tracked {
         digest.sequence += 1;
         digest.amended_at = Some(clock);
         for (id, (_, known)) in &self.changed {
+            for story in digest.items.iter_mut().filter_map(|item| item.story.as_mut()) {
+                // An edited one may be about something else now.
+                story.also.retain(|also| also.id != *id);
+            }
             match known {
                 None => {
+                    let items = digest.items.len();
                     digest.items.retain(|item| item.id != *id);
+                    let mut gone = digest.items.len() < items;
                     for alert in digest.alerts.iter_mut().filter(|alert| alert.content_ids.contains(id)) {
                         alert.content_ids.retain(|of| of != id);
                         alert.label = alert.rule.clone();
+                        gone = true;
                     }
-                    digest.removed += 1;
+                    digest.removed += u32::from(gone);
                 }
                 Some(known) => {
                     if let Some(item) = digest.items.iter_mut().find(|item| item.id == *id) {
+                        let story = item.story.take();
                         *item = known.item(item.why.clone());
-                        item.edited = true;
+                        (item.edited, item.story) = (true, story);
                     }
                 }
             }

@@ -12,7 +12,7 @@ pub(super) fn start_positions(log: &dyn Log, lookback_ms: i64) -> Result<(Positi
     let mut starts = Positions::new();
     let mut ends = Positions::new();
     let mut latest = i64::MIN;
-    for name in [topic::CLOCK, topic::ENRICHED, topic::VOLUME, topic::ALERTS] {
+    for name in [topic::CLOCK, topic::ENRICHED, topic::VOLUME, topic::STORIES, topic::ALERTS] {
         let (first, end) = ranges(log, name)?;
         for (place, end) in &end {
             if first.get(place) != Some(end) {
@@ -23,6 +23,10 @@ pub(super) fn start_positions(log: &dyn Log, lookback_ms: i64) -> Result<(Positi
         ends.extend(end);
     }
     for (place, start) in &mut starts {
+        if &*place.topic == topic::STORIES {
+            // One that has not changed for long is still one; the topic holds days of them.
+            continue;
+        }
         let recent = log.position_at(place, latest.saturating_sub(lookback_ms))?;
         // Not after the committed position: a change that waited is read again.
         let committed = committed.get(place).copied().unwrap_or(recent);
