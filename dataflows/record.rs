@@ -23,6 +23,8 @@ pub mod topic {
     pub const TRENDS: &str = "results.trends";
     /// Alerts as they were decided. Key: rule + subject + opening.
     pub const ALERTS: &str = "alerts";
+    /// How far alerts were decided.
+    pub const ALERTS_STATE: &str = "state.alerts";
     /// Digests as they were decided. Key: route + window.
     pub const DIGESTS: &str = "digests";
     /// Messages to send to, or edit on, Discord. Key: outbox key.

@@ -81,6 +81,7 @@ pub fn topics(config: &Config) -> Vec<TopicSpec> {
         spec(topic::STORIES, partitions, true, None),
         spec(topic::TRENDS, partitions, true, None),
         spec(topic::ALERTS, 1, true, days(90)),
+        spec(topic::ALERTS_STATE, 1, true, None),
         spec(topic::DIGESTS, 1, true, days(90)),
         spec(topic::OUTBOX, 1, true, days(90)),
         spec(topic::SENT, 1, true, days(90)),

@@ -68,6 +68,8 @@ fn start(feed: &str, discord: &DiscordServer) -> Program {
         command
             .args(["--set", "poll.allow_private_addresses=true"])
             .args(["--set", &format!("discord.api_base={}", discord.base())])
+            // The disk of this machine may be worth an alert.
+            .env("ENABLE_ALERTS", "false")
             .env("DISCORD_WEBHOOK_URL", discord.webhook_url())
             .env("TIDINGS_CACHE", models());
     })

@@ -17,11 +17,12 @@ use tokio::sync::Semaphore;
 use dataflows::record::{Stored, topic};
 use dataflows::time::Millis;
 
+use super::Settings;
+use super::engine::read_topic;
 use super::record::{Alert, State};
 use super::rule::{self, Rule};
 use super::sample::Samples;
 use super::trial::{self, Trial};
-use super::{Settings, command};
 use crate::discord::routes::Route;
 use crate::log::{Log, LogError, follow};
 use crate::ops::http::Problem;
@@ -34,6 +35,7 @@ const LIMIT_MAX: usize = 500;
 /// Trials at a time: each reads a day of the log.
 const TRIALS_MAX: usize = 1;
 const RETRY_AFTER_S: u64 = 5;
+const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The newest alerts.
 #[derive(Debug, Default)]
@@ -190,6 +192,6 @@ pub fn follow_alerts(log: &dyn Log, view: &RwLock<View>, shutdown: &Shutdown) ->
 /// Every alert that the log has, for a command without a process.
 pub fn read(log: &dyn Log) -> Result<View, LogError> {
     let mut view = View::default();
-    command::read_topic(log, topic::ALERTS, |stored| view.apply(stored))?;
+    read_topic(log, topic::ALERTS, READ_BYTES_MAX, |stored| view.apply(stored))?;
     Ok(view)
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Pure: time and readings come in, records go out. An item that an alert shows is
-//! followed: a deletion is shown at once, an edit with the next edit.
+//! followed: its record says at once what became of it; the message does so at once for a
+//! deletion, for an edit when its interval is over.
 //!
 //! Retention: live alerts, at most `subjects_per_rule_max` of a rule; those that ended
 //! for `edit_horizon_d`, at most `tracked_max`; past that the oldest are not followed
@@ -16,7 +17,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dataflows::record::TopicPartition;
 use dataflows::time::{DAY_MS, MINUTE_MS, Millis, SECOND_MS};
 
 use super::record::{Alert, Ended, Severity, State, Suppressed};
@@ -40,6 +40,8 @@ const NEWS_SHARE: f64 = 0.05;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub alert: Alert,
+    /// Whether its message is written too.
+    pub message: bool,
     /// What happened: opened, queued, suppressed, developed, corrected, resolved.
     pub outcome: &'static str,
 }
@@ -111,13 +113,8 @@ impl Board {
     }
 
     /// An item changed; whoever shows it is corrected in time.
-    pub fn changed(&mut self, changed: &Changed, place: &(TopicPartition, u64)) {
-        self.followed.changed(changed, place);
-    }
-
-    /// Where changes were read that are not shown yet.
-    pub fn waiting(&self) -> impl Iterator<Item = (TopicPartition, u64)> + '_ {
-        self.followed.waiting()
+    pub fn changed(&mut self, changed: &Changed) {
+        self.followed.changed(changed);
     }
 
     /// Notes what is absent without deciding anything: at the start, for the time that a
@@ -184,18 +181,19 @@ impl Board {
         over.into_iter().filter_map(|(key, why)| self.end(at, &key, why)).collect()
     }
 
-    /// Alerts that show what was edited or deleted since, and are due to say so.
+    /// Alerts that show what was edited or deleted since, and messages that say less than
+    /// their record and are due. What became of an item does not wait for other records.
     pub fn corrections(&mut self, at: Millis) -> Vec<Change> {
-        let due = self.followed.due(at, self.limits.edit_interval_ms);
+        let interval_ms = self.limits.edit_interval_ms;
         let mut changes = Vec::new();
-        for key in due {
-            if !self.may_write(at) {
-                break;
-            }
+        for key in self.followed.due(at, interval_ms) {
             let Some(mut alert) = self.followed.corrected(&key) else { continue };
+            let deletes = self.followed.get(&key).is_some_and(|before| before.removed < alert.removed);
+            let is_time = alert.told.is_none_or(|told| at.0 - told.0 >= interval_ms);
             alert.edits += 1;
             alert.updated = at;
-            changes.push(self.write(alert, "corrected"));
+            let message = alert.is_posted() && (deletes || is_time);
+            changes.push(self.write_with(alert, message, "corrected"));
         }
         changes
     }
@@ -224,6 +222,7 @@ impl Board {
             state: State::Firing,
             since: at,
             updated: at,
+            told: None,
             resolved: None,
             ended: None,
             why: String::new(),
@@ -273,7 +272,8 @@ impl Board {
             let outcome = if alert.queued { "queued" } else { "opened" };
             return Some(self.renew(at, alert, reading, outcome));
         }
-        let is_due = at.0 - alert.updated.0 >= self.limits.edit_interval_ms;
+        let last = alert.told.unwrap_or(alert.updated);
+        let is_due = at.0 - last.0 >= self.limits.edit_interval_ms;
         if !is_due || !is_news(alert, reading) || !self.may_write(at) {
             return None;
         }
@@ -331,13 +331,21 @@ impl Board {
     }
 
     fn write(&mut self, alert: Alert, outcome: &'static str) -> Change {
+        let message = alert.is_posted();
+        self.write_with(alert, message, outcome)
+    }
+
+    fn write_with(&mut self, mut alert: Alert, message: bool, outcome: &'static str) -> Change {
         let minute = alert.updated.floor(MINUTE_MS);
         if self.written.0 != minute {
             self.written = (minute, 0);
         }
         self.written.1 += 1;
+        if message {
+            alert.told = Some(alert.updated);
+        }
         self.followed.put(alert.clone());
-        Change { alert, outcome }
+        Change { alert, message, outcome }
     }
 }
 

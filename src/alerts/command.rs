@@ -1,10 +1,8 @@
 //! `tidings alerts list|test`: on the log, or through the process that holds it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Subcommand;
-use dataflows::record::Stored;
 
 use super::Settings;
 use super::api::{AlertsPage, Asked, read};
@@ -13,14 +11,10 @@ use super::rule::{self, Rule};
 use super::sample::Samples;
 use super::trial::{self, Trial};
 use crate::discord::command::{CommandError, Outcome, Place, blocking};
-use crate::discord::deliver::{ranges, reached};
 use crate::discord::routes::Route;
-use crate::log::{Log, LogError};
 
 /// Rows of `alerts list` asked for at once.
 const LIST_LIMIT: usize = 500;
-const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
-const READ_WAIT: Duration = Duration::from_millis(250);
 /// Characters of a label in a table.
 const LABEL_CHARS_MAX: usize = 60;
 
@@ -139,16 +133,6 @@ async fn tried(context: Context, name: String) -> Result<Trial, CommandError> {
                 .await
         }
     }
-}
-
-/// Reads a topic to its end.
-pub(super) fn read_topic(log: &dyn Log, name: &str, mut apply: impl FnMut(&Stored)) -> Result<(), LogError> {
-    let (starts, ends) = ranges(log, name)?;
-    let mut reader = log.reader(&starts)?;
-    while !reached(&reader.positions(), &ends) {
-        reader.poll(READ_WAIT, READ_BYTES_MAX)?.iter().for_each(&mut apply);
-    }
-    Ok(())
 }
 
 /// Text of others on one line of a terminal.

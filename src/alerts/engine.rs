@@ -7,23 +7,22 @@
 //! Invariants:
 //! - Time is the pipeline clock only. After downtime the instants between are looked at
 //!   one after the other, as they would have been (`catch_up_max_h` of them at most).
-//! - Open alerts, cooldowns and how far was decided come from the topic alerts and the
-//!   committed positions; nothing is decided twice.
+//! - Open alerts and cooldowns come from the topic alerts, how far was decided from
+//!   state.alerts, which every transaction writes; nothing is decided twice.
 //! - Samples of the process are of now only: for instants of the past nothing is known
 //!   of sources, disk and delivery, and alerts about them stay as they are.
-//! - The committed position of content.enriched does not pass a change that waits to be
-//!   shown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dataflows::record::{Positions, Record, Stored, TopicPartition, topic};
+use dataflows::record::{Record, Stored, TopicPartition, topic};
 use dataflows::time::{HOUR_MS, MINUTE_MS, Millis};
 use parking_lot::Mutex;
 
-use self::feed::{Feed, latest_before};
+use self::feed::Feed;
+use self::standing::Standing;
 use super::board::{Board, Change};
 use super::record::{Alert, State};
 use super::rule::Rule;
@@ -37,6 +36,7 @@ use crate::discord::routes::Route;
 use crate::log::{Committer, Log, LogError, Transaction, commit};
 
 pub mod feed;
+mod standing;
 
 /// Name of the committer and of the group of its positions.
 pub const GROUP: &str = "alert";
@@ -74,12 +74,10 @@ impl Engine {
         let committer = log.committer(GROUP)?;
         let committed = log.committed(GROUP)?;
         let mut board = Board::new(&settings);
-        let last = restore(log, &mut board, settings.batch_bytes_max)?;
-        let decided = match latest_before(log, &committed)? {
-            // What is new here begins with now.
-            None => last,
-            Some(clock) => last.max(Some(instant(&settings, clock))),
-        };
+        restore(log, &mut board, settings.batch_bytes_max)?;
+        let state = Standing::read(log, settings.batch_bytes_max)?;
+        let decided = state.as_ref().map(|state| state.decided);
+        let late = state.map(|state| state.late).unwrap_or_default();
         let watched: Vec<Rule> = rules.iter().filter(|rule| rule.enabled).cloned().collect();
         let world = World::new(&watched, &settings);
         let mut feed = Feed::open(log, world, decided, &committed, settings.batch_bytes_max)?;
@@ -88,10 +86,15 @@ impl Engine {
             let is_new = committed.get(&place).is_none_or(|position| stored.offset >= *position);
             match decided {
                 Some(decided) if is_new && own <= decided => Millis(decided.0 + 1),
+                Some(_) if !is_new && &*stored.topic == topic::ENRICHED => {
+                    let id = std::str::from_utf8(&stored.key).unwrap_or_default();
+                    late.get(id).copied().unwrap_or(own)
+                }
                 _ => own,
             }
         };
-        feed.catch_up(came, |changed, place| board.changed(changed, &place))?;
+        feed.catch_up(came, |changed| board.changed(changed))?;
+        let is_first = decided.is_none();
         let decided = decided.or(feed.clock.map(|clock| instant(&settings, clock)));
         let mut engine = Self {
             routes: routes.iter().map(|route| (route.name.clone(), route.clone())).collect(),
@@ -107,7 +110,8 @@ impl Engine {
             settings,
         };
         engine.observe();
-        if committed.is_empty() {
+        // What is new here begins with now, and so it does after a crash.
+        if is_first && engine.decided.is_some() {
             engine.commit(&[])?;
         }
         Ok(engine)
@@ -130,10 +134,14 @@ impl Engine {
             _ => own,
         };
         let board = &mut self.board;
-        self.moved |= self.feed.read(wait, &came, &mut |changed, place| board.changed(changed, &place))?;
+        self.moved |= self.feed.read(wait, &came, &mut |changed| board.changed(changed))?;
         let Some(clock) = self.feed.clock else { return Ok(0) };
         let until = instant(&self.settings, clock);
-        let mut decided = *self.decided.get_or_insert(until);
+        if self.decided.is_none() {
+            self.decided = Some(until);
+            self.commit(&[])?;
+        }
+        let mut decided = self.decided.unwrap_or(until);
         let skipped = until.0 - decided.0 - ms(self.settings.catch_up_max_h, HOUR_MS);
         if skipped > 0 {
             tracing::warn!(seconds = skipped / 1_000, "alerts of a long time ago are not decided any more");
@@ -204,12 +212,13 @@ impl Engine {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), LogError> {
-        let at = self.decided.unwrap_or(Millis(0));
-        let records: Vec<Record> = changes.iter().flat_map(|change| records_of(&change.alert)).collect();
-        let transaction = Transaction { group: GROUP.to_string(), records, positions: self.held_positions() };
+        let mut records: Vec<Record> = changes.iter().flat_map(records_of).collect();
+        let state = self.decided.map(|decided| Standing { decided, late: self.feed.world.late() });
+        records.extend(state.iter().map(Standing::record));
+        let transaction = Transaction { group: GROUP.to_string(), records, positions: self.feed.positions() };
         commit(self.committer.as_mut(), &transaction)?;
         self.moved = false;
-        self.committed_at = at;
+        self.committed_at = self.decided.unwrap_or(self.committed_at);
         for change in changes {
             metrics::ALERTS.with_label_values(&[change.alert.rule.as_str(), change.outcome]).inc();
             tracing::info!(
@@ -220,16 +229,6 @@ impl Engine {
             );
         }
         Ok(())
-    }
-
-    fn held_positions(&self) -> Positions {
-        let mut positions = self.feed.positions();
-        for (place, offset) in self.board.waiting() {
-            if let Some(position) = positions.get_mut(&place) {
-                *position = (*position).min(offset);
-            }
-        }
-        positions
     }
 
     fn report(&self) {
@@ -250,43 +249,54 @@ pub(super) fn instant(settings: &Settings, clock: Millis) -> Millis {
     Millis(clock.0.saturating_sub(settings.settle_ms())).floor(settings.interval_ms())
 }
 
-/// Reads the topic alerts; the last instant at which one was written.
-fn restore(log: &dyn Log, board: &mut Board, batch_bytes_max: usize) -> Result<Option<Millis>, LogError> {
-    let (starts, ends) = ranges(log, topic::ALERTS)?;
-    let mut reader = log.reader(&starts)?;
+/// Reads the topic alerts: of each the last record.
+fn restore(log: &dyn Log, board: &mut Board, batch_bytes_max: usize) -> Result<(), LogError> {
     let mut alerts: BTreeMap<String, Alert> = BTreeMap::new();
-    while !reached(&reader.positions(), &ends) {
-        for stored in reader.poll(IDLE_WAIT, batch_bytes_max)? {
-            let Some(value) = &stored.value else { continue };
-            match serde_json::from_slice::<Alert>(value) {
-                Ok(alert) => match alerts.get(&alert.key) {
-                    Some(known) if known.edits >= alert.edits => {}
-                    _ => {
-                        alerts.insert(alert.key.clone(), alert);
-                    }
-                },
-                Err(error) => tracing::warn!(%error, offset = stored.offset, "an alert is unreadable"),
-            }
+    read_topic(log, topic::ALERTS, batch_bytes_max, |stored| {
+        let Some(value) = &stored.value else { return };
+        match serde_json::from_slice::<Alert>(value) {
+            Ok(alert) => match alerts.get(&alert.key) {
+                Some(known) if known.edits >= alert.edits => {}
+                _ => {
+                    alerts.insert(alert.key.clone(), alert);
+                }
+            },
+            Err(error) => tracing::warn!(%error, offset = stored.offset, "an alert is unreadable"),
         }
-    }
+    })?;
     // As they opened: of one rule and subject the last is the live one.
     let mut alerts: Vec<Alert> = alerts.into_values().collect();
     alerts.sort_by(|a, b| (a.since, &a.key).cmp(&(b.since, &b.key)));
-    let last = alerts.iter().map(|alert| alert.updated).max();
     alerts.into_iter().for_each(|alert| board.restore(alert));
-    Ok(last)
+    Ok(())
+}
+
+/// Reads a topic to the end that it has now.
+pub(super) fn read_topic(
+    log: &dyn Log,
+    name: &str,
+    batch_bytes_max: usize,
+    mut apply: impl FnMut(&Stored),
+) -> Result<(), LogError> {
+    let (starts, ends) = ranges(log, name)?;
+    let mut reader = log.reader(&starts)?;
+    while !reached(&reader.positions(), &ends) {
+        reader.poll(IDLE_WAIT, batch_bytes_max)?.iter().for_each(&mut apply);
+    }
+    Ok(())
 }
 
 /// The record of an alert, and its message where it has one.
-fn records_of(alert: &Alert) -> Vec<Record> {
+fn records_of(change: &Change) -> Vec<Record> {
+    let alert = &change.alert;
     let key = alert.key.clone().into_bytes();
     let value = serde_json::to_vec(alert).expect("texts and numbers serialize");
     let mut records = vec![record(topic::ALERTS, key.clone(), value, alert.updated.0)];
-    if alert.is_posted() {
+    if change.message {
         let reason = match (alert.state, alert.edits) {
             (State::Resolved, _) => "resolved",
             (State::Firing, 0) => "alert",
-            (State::Firing, _) => "developed",
+            (State::Firing, _) => "edited",
         };
         let outgoing = OutboxRecord::Message(Outgoing {
             key: alert.key.clone(),

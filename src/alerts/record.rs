@@ -28,6 +28,10 @@ pub struct Alert {
     pub since: Millis,
     /// When this record was decided.
     pub updated: Millis,
+    /// When its message was last written to the outbox; none has a message that shows less
+    /// than this record for long.
+    #[serde(default)]
+    pub told: Option<Millis>,
     /// When it ended.
     pub resolved: Option<Millis>,
     /// Why it ended.

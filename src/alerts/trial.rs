@@ -73,7 +73,7 @@ pub fn run(
     let from = latest.map_or(Millis(0), |latest| Millis(latest.0 - DAY_MS).floor(settings.interval_ms()));
     let world = World::new(std::slice::from_ref(&rule), settings);
     let mut feed = Feed::open(log, world, Some(from), &Positions::new(), bytes)?;
-    feed.catch_up(|_, own| own, |_, _| {})?;
+    feed.catch_up(|_, own| own, |_| {})?;
     let to = feed.clock.map_or(from, |clock| instant(settings, clock));
     let mut board = Board::new(settings);
     let mut fired: BTreeMap<String, Alert> = BTreeMap::new();

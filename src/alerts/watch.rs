@@ -7,6 +7,8 @@
 //! Retention: the longest window of the rules and their hold times, each part with a cap
 //! of its own; what leaves before its time is counted.
 
+use std::collections::BTreeMap;
+
 use dataflows::event::{Enriched, Version};
 use dataflows::record::{Stored, topic};
 use dataflows::stories::record::Story;
@@ -67,7 +69,6 @@ pub struct Changed {
 
 /// Everything the rules look at.
 pub struct World {
-    rules: Vec<Rule>,
     keywords: Keywords,
     moods: Moods,
     minutes: Minutes,
@@ -89,7 +90,6 @@ impl World {
             trends: Results::default(),
             examples_max: settings.examples_max,
             kept_ms: longest(&Rule::window_ms) + longest(&|rule| rule.hold_ms) + settings.margin_ms(),
-            rules: rules.to_vec(),
         }
     }
 
@@ -145,8 +145,9 @@ impl World {
         }
     }
 
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
+    /// New items that count from when they were read, and since when.
+    pub fn late(&self) -> BTreeMap<String, Millis> {
+        self.keywords.late()
     }
 
     /// Forgets what no reading after `at` asks for.

@@ -282,6 +282,7 @@ fn alert(random: &mut StdRng) -> Alert {
         state: if random.random_bool(0.5) { State::Firing } else { State::Resolved },
         since,
         updated: since,
+        told: None,
         resolved: random.random_bool(0.5).then_some(since),
         ended: random.random_bool(0.3).then_some(Ended::RuleRemoved),
         why: text(random, 900),

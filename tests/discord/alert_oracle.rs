@@ -1,6 +1,8 @@
 //! Random histories of items and a keyword rule: what must have fired is computed again
 //! from the whole history by other means, and restarts at any moment change nothing.
 
+use std::collections::BTreeSet;
+
 use dataflows::event::Enriched;
 use dataflows::time::{MINUTE_MS, Millis};
 use rand::rngs::StdRng;
@@ -25,11 +27,18 @@ struct Expected {
     posted: bool,
 }
 
-/// Every version ever ingested, in order.
-type History = Vec<Enriched>;
+/// A version, when it was written to the log, and since when it counts.
+struct Entry {
+    step: i64,
+    came: i64,
+    version: Enriched,
+}
+
+/// Every version ever ingested, in the order of its coming.
+type History = Vec<Entry>;
 
 /// A random history: bursts of matching items, edits that take the word away or give it,
-/// deletions, revivals; sometimes nothing for a while.
+/// deletions, revivals, items that are read late; sometimes nothing for a while.
 fn history(random: &mut StdRng) -> History {
     let mut history: History = Vec::new();
     let mut busy = false;
@@ -41,46 +50,57 @@ fn history(random: &mut StdRng) -> History {
             let at = START + step * INTERVAL + random.random_range(1..=INTERVAL);
             let fits = random.random_bool(if busy { 0.6 } else { 0.1 });
             let text = if fits { "a fire here" } else { "nothing of it" };
-            let recent: Vec<&Enriched> = history.iter().rev().take(12).collect();
+            let recent: Vec<&Enriched> = history.iter().rev().take(12).map(|e| &e.version).collect();
             let again = (!recent.is_empty() && random.random_bool(0.35))
                 .then(|| recent[random.random_range(0..recent.len())].id.clone());
-            let latest = again.and_then(|id| history.iter().rev().find(|v| v.id == id).cloned());
-            let version = match latest {
+            let latest = again.and_then(|id| history.iter().rev().find(|e| e.version.id == id));
+            let (came, version) = match latest {
                 // The clock of an item does not go back.
-                Some(latest) if latest.ingested_at.0 < at => match latest.content {
-                    Some(_) => next(&latest, at, random.random_bool(0.6).then_some(text)),
-                    None => {
-                        let mut revived = item("hn", 0, text, at);
-                        revived.id = latest.id.clone();
-                        revived.version.revision = latest.version.revision + 1;
-                        revived
-                    }
-                },
-                _ => item("hn", history.len() as u64 + 1, text, at),
+                Some(latest) if latest.came < at => (at, another(&latest.version, at, random, text)),
+                _ => {
+                    let id = history.len() as u64 + 1;
+                    // Every tenth is read only after later instants were decided.
+                    let late = random.random_bool(0.1);
+                    let ingested = if late { at - random.random_range(INTERVAL..=3 * MINUTE_MS) } else { at };
+                    let came = if late { START + step * INTERVAL + 1 } else { at };
+                    (came, item("hn", id, text, ingested))
+                }
             };
-            history.push(version);
+            history.push(Entry { step, came, version });
         }
-        history.sort_by_key(|version| version.ingested_at);
+        history.sort_by_key(|entry| entry.came);
     }
     history
 }
 
+fn another(latest: &Enriched, at: i64, random: &mut StdRng, text: &str) -> Enriched {
+    match latest.content {
+        Some(_) => next(latest, at, random.random_bool(0.6).then_some(text)),
+        None => {
+            let mut revived = item("hn", 0, text, at);
+            revived.id = latest.id.clone();
+            revived.version.revision = latest.version.revision + 1;
+            revived
+        }
+    }
+}
+
 /// How many items count at an instant, from the history alone.
 fn count(history: &History, at: i64) -> usize {
-    let known: Vec<&Enriched> = history.iter().filter(|v| v.ingested_at.0 <= at).collect();
-    let mut ids: Vec<&str> = known.iter().map(|v| v.id.as_str()).collect();
+    let known: Vec<&Entry> = history.iter().filter(|entry| entry.came <= at).collect();
+    let mut ids: Vec<&str> = known.iter().map(|entry| entry.version.id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let has = |v: &Enriched| {
-        let content = v.content.as_ref();
+    let has = |entry: &Entry| {
+        let content = entry.version.content.as_ref();
         content.is_some_and(|c| c.title.as_ref().is_some_and(|t| t.contains("fire")))
     };
     let counts = |id: &&str| {
         // The last unbroken run of versions with the word must begin with a new item.
-        let versions: Vec<&&Enriched> = known.iter().filter(|v| v.id == **id).collect();
-        let run = versions.iter().rev().take_while(|v| has(v)).count();
+        let versions: Vec<&&Entry> = known.iter().filter(|entry| entry.version.id == **id).collect();
+        let run = versions.iter().rev().take_while(|entry| has(entry)).count();
         let Some(first) = versions.get(versions.len() - run).filter(|_| run > 0) else { return false };
-        first.previous.is_none() && first.ingested_at.0 > at - WINDOW
+        first.version.previous.is_none() && first.came > at - WINDOW
     };
     ids.iter().filter(|id| counts(id)).count()
 }
@@ -124,14 +144,16 @@ fn play(history: &History, random: &mut StdRng, restarts: f64) -> Desk {
     let desk = Desk::new(RULE);
     tick(desk.log.as_ref(), START);
     let mut engine = Some(desk.engine());
-    let mut rest = history.iter().peekable();
-    for step in 1..=STEPS {
-        let at = START + step * INTERVAL;
-        while let Some(version) = rest.next_if(|version| version.ingested_at.0 <= at) {
-            write(desk.log.as_ref(), version);
-        }
+    let is_late = |entry: &&Entry| entry.version.ingested_at.0 != entry.came;
+    let late: BTreeSet<i64> = history.iter().filter(is_late).map(|entry| entry.step).collect();
+    for step in 0..STEPS {
+        let at = START + (step + 1) * INTERVAL;
+        history.iter().filter(|e| e.step == step).for_each(|e| write(desk.log.as_ref(), &e.version));
         tick(desk.log.as_ref(), at);
-        if random.random_bool(restarts) {
+        // An item is late only for who has decided its time, and said so with a commit: no
+        // downtime right before one is read.
+        let reads_late = late.contains(&step) || late.contains(&(step + 1));
+        if !reads_late && random.random_bool(restarts) {
             engine = None;
         } else {
             let engine = engine.get_or_insert_with(|| desk.engine());
@@ -157,7 +179,7 @@ fn what_fires_is_what_the_history_says_and_restarts_change_nothing() {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut fired = 0;
-    for round in 0..3 {
+    for round in 0..2 {
         let history = history(&mut random);
         let expected = expected(&history);
         fired += expected.len();
@@ -177,5 +199,5 @@ fn what_fires_is_what_the_history_says_and_restarts_change_nothing() {
             }
         }
     }
-    assert!(fired > 2, "seed {seed}: too little happened");
+    assert!(fired > 1, "seed {seed}: too little happened");
 }

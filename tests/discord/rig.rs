@@ -77,6 +77,7 @@ pub fn open_log(folder: &Path) -> Arc<dyn Log> {
         topic::TRENDS,
         topic::STORIES,
         topic::ALERTS,
+        topic::ALERTS_STATE,
         topic::DIGESTS,
         topic::OUTBOX,
         topic::SENT,

@@ -1,12 +1,8 @@
-//! Alerts as the log has them, and what became of the items they show.
-//!
-//! A change that waits to be shown keeps its place in content.enriched: the committed
-//! position does not pass it, so that the wait survives a restart.
+//! Alerts as the log has them, and what became of the items they show since.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataflows::event::Version;
-use dataflows::record::TopicPartition;
 use dataflows::time::Millis;
 
 use crate::alerts::metrics;
@@ -27,8 +23,6 @@ struct Entry {
     alert: Alert,
     /// Current content of shown items that differ; `None` is a deletion.
     changed: BTreeMap<String, (Version, Option<Example>)>,
-    /// Where the first of those changes was read.
-    places: BTreeMap<TopicPartition, u64>,
 }
 
 impl Followed {
@@ -50,20 +44,17 @@ impl Followed {
         for id in &alert.content_ids {
             self.by_content.entry(id.clone()).or_default().insert(alert.key.clone());
         }
-        let (mut changed, mut places) = before.map(|entry| (entry.changed, entry.places)).unwrap_or_default();
+        let mut changed = before.map(|entry| entry.changed).unwrap_or_default();
         changed.retain(|id, (version, now)| {
             let shown = alert.examples.iter().find(|example| example.id == *id);
             shown.is_some_and(|shown| {
                 *version > shown.version && !now.as_ref().is_some_and(|now| is_same(now, shown))
             })
         });
-        if changed.is_empty() {
-            places.clear();
-        }
-        self.by_key.insert(alert.key.clone(), Entry { alert, changed, places });
+        self.by_key.insert(alert.key.clone(), Entry { alert, changed });
     }
 
-    pub fn changed(&mut self, changed: &Changed, place: &(TopicPartition, u64)) {
+    pub fn changed(&mut self, changed: &Changed) {
         let Some(keys) = self.by_content.get(&changed.id) else { return };
         for key in keys {
             let Some(entry) = self.by_key.get_mut(key) else { continue };
@@ -79,25 +70,18 @@ impl Followed {
                 entry.changed.remove(&changed.id);
             } else {
                 entry.changed.insert(changed.id.clone(), (changed.version, changed.example.clone()));
-                let offset = entry.places.entry(place.0.clone()).or_insert(place.1);
-                *offset = (*offset).min(place.1);
-            }
-            if entry.changed.is_empty() {
-                entry.places.clear();
             }
         }
     }
 
-    pub fn waiting(&self) -> impl Iterator<Item = (TopicPartition, u64)> + '_ {
-        self.by_key.values().flat_map(|e| e.places.iter().map(|(place, offset)| (place.clone(), *offset)))
-    }
-
-    /// Keys of the alerts to correct: at once for a deletion, else after the interval.
+    /// Keys of the alerts whose record is to be corrected, and of those whose message says
+    /// less than the record for an interval.
     pub fn due(&self, at: Millis, interval_ms: i64) -> Vec<String> {
-        let is_due = |entry: &&Entry| {
-            let deletion = entry.changed.values().any(|(_, example)| example.is_none());
-            !entry.changed.is_empty() && (deletion || at.0 - entry.alert.updated.0 >= interval_ms)
+        let lags = |alert: &Alert| {
+            let told = alert.told.filter(|_| alert.is_posted());
+            told.is_some_and(|told| told < alert.updated && at.0 - told.0 >= interval_ms)
         };
+        let is_due = |entry: &&Entry| !entry.changed.is_empty() || lags(&entry.alert);
         self.by_key.values().filter(is_due).map(|entry| entry.alert.key.clone()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataflows::record::{Positions, Stored, TopicPartition, topic};
+use dataflows::record::{Positions, Stored, topic};
 use dataflows::time::Millis;
 
 use crate::alerts::watch::{Changed, World};
@@ -31,7 +31,8 @@ pub struct Feed {
 
 impl Feed {
     /// From before `from`, which is the instant of the first reading wanted; `None` is
-    /// the latest there is. Not after `committed`, so that what waits is read again.
+    /// the latest there is. Not after `committed`, so that nothing is
+    /// left out.
     pub fn open(
         log: &dyn Log,
         world: World,
@@ -78,7 +79,7 @@ impl Feed {
     pub fn catch_up(
         &mut self,
         came: impl Fn(&Stored, Millis) -> Millis,
-        mut changed: impl FnMut(&Changed, (TopicPartition, u64)),
+        mut changed: impl FnMut(&Changed),
     ) -> Result<(), LogError> {
         while !reached(&self.reader.positions(), &self.ends) {
             self.read(IDLE_WAIT, &came, &mut changed)?;
@@ -92,7 +93,7 @@ impl Feed {
         &mut self,
         wait: Duration,
         came: &impl Fn(&Stored, Millis) -> Millis,
-        changed: &mut impl FnMut(&Changed, (TopicPartition, u64)),
+        changed: &mut impl FnMut(&Changed),
     ) -> Result<bool, LogError> {
         let mut moved = false;
         for stored in self.reader.poll(wait, self.batch_bytes_max)? {
@@ -104,27 +105,9 @@ impl Feed {
             moved |= &*stored.topic != topic::CLOCK;
             let at = came(&stored, own);
             if let Some(change) = self.world.apply(&stored, at) {
-                changed(
-                    &change,
-                    (TopicPartition::new(stored.topic.clone(), stored.partition), stored.offset),
-                );
+                changed(&change);
             }
         }
         Ok(moved)
     }
-}
-
-/// The time of the last record before each of these positions; the latest of them.
-pub fn latest_before(log: &dyn Log, positions: &Positions) -> Result<Option<Millis>, LogError> {
-    let mut latest = None;
-    for name in [topic::CLOCK, topic::ENRICHED] {
-        let (first, end) = ranges(log, name)?;
-        for (place, first) in &first {
-            let Some(position) = positions.get(place).map(|p| (*p).min(end[place])) else { continue };
-            if position > *first {
-                latest = latest.max(Some(Millis(last_timestamp(log, place, position)?)));
-            }
-        }
-    }
-    Ok(latest)
 }

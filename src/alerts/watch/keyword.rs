@@ -9,7 +9,7 @@
 //! and are counted, and the rule has found enough by far. At most [`WAITING_MAX`] versions
 //! wait for their instant; past that the oldest are applied before it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dataflows::event::{Content, Enriched};
 use dataflows::text::topics::Topics;
@@ -21,6 +21,8 @@ use crate::alerts::rule::{Condition, Rule, matcher};
 use crate::alerts::{Settings, metrics};
 
 const WAITING_MAX: usize = 50_000;
+/// Late items of which a restart knows since when they count.
+const LATE_MAX: usize = 1_000;
 
 pub(super) struct Keywords {
     matcher: Topics,
@@ -39,6 +41,8 @@ struct Seen {
     /// `None` is a deletion.
     example: Option<Example>,
     is_new: bool,
+    /// Read after its own time was decided.
+    is_late: bool,
     /// The rules that have it.
     rules: Vec<String>,
 }
@@ -47,11 +51,18 @@ struct Lane {
     rule: Rule,
     hits: BTreeMap<(Millis, String), Example>,
     times: HashMap<String, Millis>,
+    /// Those that count from when they were read.
+    late: BTreeSet<String>,
 }
 
 impl Keywords {
     pub fn new(rules: &[Rule], settings: &Settings) -> Self {
-        let lane = |rule: &Rule| Lane { rule: rule.clone(), hits: BTreeMap::new(), times: HashMap::new() };
+        let lane = |rule: &Rule| Lane {
+            rule: rule.clone(),
+            hits: BTreeMap::new(),
+            times: HashMap::new(),
+            late: BTreeSet::new(),
+        };
         let rules = rules.iter().filter(|rule| matches!(rule.condition, Condition::Keyword { .. }));
         let lanes: BTreeMap<String, Lane> = rules.map(|rule| (rule.name.clone(), lane(rule))).collect();
         let all: Vec<Rule> = lanes.values().map(|lane| lane.rule.clone()).collect();
@@ -88,6 +99,7 @@ impl Keywords {
             id: enriched.id.clone(),
             example: example.cloned(),
             is_new: enriched.previous.is_none() && is_recent,
+            is_late: at != enriched.ingested_at,
             rules,
         };
         *self.waiting_ids.entry(seen.id.clone()).or_default() += 1;
@@ -120,10 +132,27 @@ impl Keywords {
                 (Some(example), Some(time)) => {
                     lane.hits.insert((time, seen.id.clone()), example.clone());
                 }
-                (Some(example), None) if seen.is_new => lane.insert(at, example.clone(), self.hits_max),
+                (Some(example), None) if seen.is_new => {
+                    if seen.is_late {
+                        lane.late.insert(seen.id.clone());
+                    }
+                    lane.insert(at, example.clone(), self.hits_max);
+                }
                 (Some(_), None) => {}
             }
         }
+    }
+
+    /// New items that count from when they were read, and since when; the latest of them.
+    pub fn late(&self) -> BTreeMap<String, Millis> {
+        let hits = self.lanes.values().flat_map(|lane| {
+            lane.late.iter().filter_map(|id| Some((id.clone(), lane.times.get(id).copied()?)))
+        });
+        let waiting = self.waiting.iter().filter(|(_, seen)| seen.is_late && seen.is_new);
+        let all = hits.chain(waiting.map(|((at, _), seen)| (seen.id.clone(), *at)));
+        let mut late: Vec<(Millis, String)> = all.map(|(id, at)| (at, id)).collect();
+        late.sort_unstable_by(|a, b| b.cmp(a));
+        late.into_iter().take(LATE_MAX).map(|(at, id)| (id, at)).collect()
     }
 
     /// The rules that this content is for, by its words and their filters.
@@ -194,6 +223,7 @@ impl Lane {
         while self.hits.len() > hits_max {
             let Some(((_, id), _)) = self.hits.pop_first() else { break };
             self.times.remove(&id);
+            self.late.remove(&id);
             metrics::FORGOTTEN.with_label_values(&["hit"]).inc();
         }
     }
@@ -201,6 +231,7 @@ impl Lane {
     fn remove(&mut self, id: &str) {
         if let Some(at) = self.times.remove(id) {
             self.hits.remove(&(at, id.to_string()));
+            self.late.remove(id);
         }
     }
 
