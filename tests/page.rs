@@ -78,6 +78,82 @@ fn an_empty_page_says_why_and_fills_itself() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
+/// Hours of quiet on several platforms, and then everybody speaks of one thing, some with
+/// the same words.
+fn a_burst_and_a_story() -> Vec<serde_json::Value> {
+    let quiet =
+        (0..240).map(|n| event("forum", n, 45 + 3 * n as i64, &format!("Thoughts of day {n} about bread.")));
+    let burst = (0..40).map(|n| {
+        event("mastodon", n, 12 + n as i64 % 20, &format!("Number {n} saw it too, unbelievable! #whalewatch"))
+    });
+    let text =
+        "A humpback whale swam past the old lighthouse this morning and stayed for an hour, say fishermen.";
+    let story = ["news", "blog", "radio"].into_iter().enumerate();
+    let story = story.map(|(n, platform)| event(platform, 1_000 + n, 30 - n as i64, text));
+    quiet.chain(burst).chain(story).collect()
+}
+
+#[test]
+fn stories_trends_and_alerts_are_shown_with_why_and_stream_as_they_come() {
+    let (program, browser) = (start(), Browser::start(false));
+    browser.open(&program.url("/"));
+    for (heading, says) in
+        [("Alerts", "no alert yet"), ("Stories", "no story yet"), ("Trends", "no trend yet")]
+    {
+        browser.find(&format!("//section[@aria-label='{heading}']//p[contains(., '{says}')]"));
+    }
+    program.post(&a_burst_and_a_story());
+    browser.find("//section[@aria-label='Stories']//li//a[contains(., 'humpback whale')]");
+    browser.find("//section[@aria-label='Stories']//li//div[contains(., 'also on')]//a[.='blog' or .='news' or .='radio']");
+    browser.find("//section[@aria-label='Trends']//li//strong[.='#whalewatch']");
+    browser.find("//section[@aria-label='Trends']//li//div[contains(., 'expected')]");
+    browser.find("//section[@aria-label='Alerts']//li//strong[contains(., '#whalewatch')]");
+    browser.screenshot(&picture("happening.png"));
+    assert!(
+        !browser.text().contains("undefined") && !browser.text().contains("[object"),
+        "{}",
+        browser.text()
+    );
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+
+    // The same as a stream, from the beginning, and then on from an id of it.
+    let read =
+        |last: Option<&str>, until: &str| stream(&program.url("/v1/stream?from=beginning"), last, until);
+    let all = read(None, "event: alerts");
+    assert!(all.contains("event: results.stories") || all.contains("event: results.trends"), "{all}");
+    let ids: Vec<&str> = all.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    let events = |text: &str| {
+        text.lines().filter(|line| line.starts_with("data: ")).map(str::to_string).collect::<Vec<_>>()
+    };
+    let rest = read(Some(ids[0]), "event: alerts");
+    let (all, rest) = (events(&all), events(&rest));
+    assert!(!rest.contains(&all[0]), "what was seen does not come again");
+    assert!(all[1..].iter().all(|event| rest.contains(event)), "and nothing is missed");
+}
+
+/// What a stream says until a line is there.
+fn stream(url: &str, last: Option<&str>, until: &str) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let address = url.strip_prefix("http://").expect("plain HTTP");
+    let (host, path) = address.split_at(address.find('/').expect("a path"));
+    let mut connection = std::net::TcpStream::connect(host).expect("listens");
+    connection.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a socket");
+    let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n{last}\r\n")
+        .expect("sent");
+    let (mut text, mut found) = (String::new(), false);
+    for line in BufReader::new(connection).lines() {
+        let line = line.expect("a line");
+        found |= line.starts_with(until);
+        text += &format!("{line}\n");
+        // An event ends with an empty line.
+        if found && line.is_empty() {
+            return text;
+        }
+    }
+    panic!("the stream ended without {until:?}: {text}");
+}
+
 #[test]
 fn the_keyboard_reaches_every_view_and_the_search() {
     let (program, browser) = (start(), Browser::start(false));

@@ -94,15 +94,18 @@ impl Expected {
         let check = |what: &str, name: &str, found: bool| {
             Check::new(format!("{what}: {name}"), "found", if found { "found" } else { "missing" })
         };
-        let stories = self.story.iter().map(|named| {
-            check("story", &named.name, found.stories.iter().any(|story| named.is(story)))
-        });
-        let trends = self.trend.iter().map(|named| {
-            check("trend", &named.name, found.trends.iter().any(|trend| named.is(trend)))
-        });
-        let alerts = self.alert.iter().map(|named| {
-            check("alert", &named.name, found.alerts.iter().any(|alert| named.is(alert)))
-        });
+        let stories = self
+            .story
+            .iter()
+            .map(|named| check("story", &named.name, found.stories.iter().any(|story| named.is(story))));
+        let trends = self
+            .trend
+            .iter()
+            .map(|named| check("trend", &named.name, found.trends.iter().any(|trend| named.is(trend))));
+        let alerts = self
+            .alert
+            .iter()
+            .map(|named| check("alert", &named.name, found.alerts.iter().any(|alert| named.is(alert))));
         stories.chain(trends).chain(alerts).collect()
     }
 }
@@ -183,10 +186,14 @@ impl Happening {
     }
 
     pub fn trends(&self) -> String {
-        section(&self.trends.iter().collect::<Vec<_>>(), "nothing was mentioned much more than usual", |trend| {
-            let state = trend.until.map_or("still rising".to_string(), |until| format!("until {until}"));
-            [format!("{} ({state})", plain(&trend.subject.name)), trend.why.clone()]
-        })
+        section(
+            &self.trends.iter().collect::<Vec<_>>(),
+            "nothing was mentioned much more than usual",
+            |trend| {
+                let state = trend.until.map_or("still rising".to_string(), |until| format!("until {until}"));
+                [format!("{} ({state})", plain(&trend.subject.name)), trend.why.clone()]
+            },
+        )
     }
 
     pub fn alerts(&self) -> String {

@@ -19,11 +19,11 @@ const WRITTEN: &str = include_str!("scenario.tsv");
 const FIRST_STORY_MS: i64 = 22 * HOUR_MS;
 const STORY_STEP_MS: i64 = 100 * MINUTE_MS;
 const ITEM_STEP_MS: i64 = 9 * MINUTE_MS;
-/// What everybody talks about at once: it begins this long before the end, an item every
-/// half minute.
+/// What everybody talks about at once: it begins about this long before the end, an item
+/// every quarter of a minute, all of them within one of the ten minutes that trends count.
 const BURST: &str = "tunnel";
 const BURST_MS: i64 = 80 * MINUTE_MS;
-const BURST_STEP_MS: i64 = MINUTE_MS / 2;
+const BURST_STEP_MS: i64 = MINUTE_MS / 4;
 
 /// All deliveries in the order they are sent; `end` is the newest time in them, but for
 /// those that lie about the future.
@@ -76,7 +76,7 @@ fn written(end: Millis) -> Vec<ContentEvent> {
         }
         let nth = items.iter().filter(|i: &&ContentEvent| i.native_id.starts_with(story)).count();
         let (start, step) = match story {
-            BURST => (end.0 - BURST_MS, BURST_STEP_MS),
+            BURST => (Millis(end.0 - BURST_MS).floor(10 * MINUTE_MS).0, BURST_STEP_MS),
             _ => (end.0 - FIRST_STORY_MS + STORY_STEP_MS * (stories.len() as i64 - 1), ITEM_STEP_MS),
         };
         let at = Millis((start + step * nth as i64).min(end.0 - MINUTE_MS));
