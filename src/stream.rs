@@ -86,14 +86,13 @@ async fn follow(
         let from = start(&*log, &topics, asked.from.unwrap_or(Begin::End), last)?;
         Ok::<_, LogError>((log.reader(&from)?, from))
     });
-    let (reader, from) = opened
-        .await
-        .map_err(|stopped| Problem::internal(stopped.to_string()))?
-        .map_err(|error| match error {
+    let (reader, from) = opened.await.map_err(|stopped| Problem::internal(stopped.to_string()))?.map_err(
+        |error| match error {
             LogError::Rejected(_) => Problem::bad_request(format!("Last-Event-ID: {error}")),
             LogError::Retry(_) => Problem::unavailable(error.to_string(), RETRY_AFTER_S),
             error => Problem::internal(error.to_string()),
-        })?;
+        },
+    )?;
     let (events, waiting) = mpsc::channel(EVENTS_WAITING_MAX);
     let stopping = shutdown.clone();
     tokio::task::spawn_blocking(move || {
@@ -117,7 +116,9 @@ fn topics(asked: Option<&str>) -> Result<Vec<&'static str>, String> {
     };
     let known = |name: &str| TOPICS.into_iter().find(|topic| *topic == name);
     let named = asked.split(',').map(str::trim);
-    named.map(|name| known(name).ok_or_else(|| format!("{name:?} is none of {}", TOPICS.join(", ")))).collect()
+    named
+        .map(|name| known(name).ok_or_else(|| format!("{name:?} is none of {}", TOPICS.join(", "))))
+        .collect()
 }
 
 /// Where to begin: at the client's positions where it has some, else at an end.
@@ -166,7 +167,10 @@ fn feed(
         for stored in batch {
             let partition = TopicPartition { topic: Arc::clone(&stored.topic), partition: stored.partition };
             positions.insert(partition, stored.offset + 1);
-            let event = Event::default().event(&*stored.topic).id(id(&positions)).data(RecordLine::from(&stored).line(true));
+            let event = Event::default()
+                .event(&*stored.topic)
+                .id(id(&positions))
+                .data(RecordLine::from(&stored).line(true));
             if events.blocking_send(event).is_err() {
                 return;
             }
@@ -176,7 +180,8 @@ fn feed(
 
 /// `alerts/0:12,results.trends/0:7`: the next position of each partition.
 fn id(positions: &Positions) -> String {
-    let parts: Vec<String> = positions.iter().map(|(partition, next)| format!("{partition}:{next}")).collect();
+    let parts: Vec<String> =
+        positions.iter().map(|(partition, next)| format!("{partition}:{next}")).collect();
     parts.join(",")
 }
 

@@ -48,7 +48,6 @@ mod quiet;
 pub(crate) mod rebuild;
 pub mod store;
 pub mod told;
-mod write;
 
 pub use ask::{Ask, Preview};
 
@@ -292,10 +291,10 @@ impl Digester {
             return Err(DigestError::Refused("opened for a preview only".to_string()));
         };
         let transaction = Transaction { group: GROUP.to_string(), records, positions };
-        write::commit(committer.as_mut(), &transaction)?;
+        commit(committer.as_mut(), &transaction)?;
         self.moved = false;
         for digest in digests {
-            write::count(digest);
+            posted::count(digest);
             self.remember(digest.clone());
         }
         Ok(())

@@ -40,6 +40,17 @@ pub struct Posted {
     tracked_max: usize,
 }
 
+/// Counts what became of a digest.
+pub(super) fn count(digest: &Digest) {
+    let (outcome, reason) = match &digest.skipped {
+        Some(reason) => ("skipped", reason.as_str()),
+        None if digest.sequence > 1 => ("amended", reason(digest)),
+        None if digest.manual => ("posted", "asked"),
+        None => ("posted", "schedule"),
+    };
+    metrics::DIGESTS.with_label_values(&[outcome, reason]).inc();
+}
+
 /// Why a digest was amended last.
 pub fn reason(digest: &Digest) -> &'static str {
     if digest.removed > 0 { "removed" } else { "edited" }
