@@ -10,6 +10,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 pub struct Program {
     folder: tempfile::TempDir,
+    command: Command,
     child: Child,
 }
 
@@ -28,7 +29,16 @@ impl Program {
             .stdout(Stdio::null());
         change(&mut command, &config);
         let child = command.spawn().expect("starts");
-        Self { folder, child }
+        Self { folder, command, child }
+    }
+
+    /// Kills it and starts it again on the same folder.
+    pub fn restart(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is our child");
+        // The next one has another address.
+        let _ = std::fs::remove_file(self.folder.path().join("address"));
+        self.child = self.command.spawn().expect("starts");
     }
 
     pub fn folder(&self) -> &Path {
