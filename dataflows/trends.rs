@@ -21,6 +21,7 @@ pub mod burst;
 pub mod gate;
 pub mod publish;
 pub mod record;
+pub mod replay;
 mod tell;
 pub mod touch;
 

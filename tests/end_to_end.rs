@@ -1,11 +1,11 @@
 //! The whole line with the real program: a feed served here is polled, understood,
 //! counted, remembered, and told to a local Discord, once; what is shown at the end is
-//! what the feed said, and a search by meaning finds it.
+//! what the feed said, and a search by meaning finds it. A burst is told with examples,
+//! and the same after a kill.
 
 #[expect(dead_code, reason = "shared with tests/discord.rs, which uses all of it")]
 #[path = "support/discord_server.rs"]
 mod server;
-#[expect(dead_code, reason = "shared with tests/page.rs and tests/stories.rs")]
 #[path = "support/program.rs"]
 mod program;
 
@@ -133,4 +133,58 @@ fn a_feed_becomes_counts_a_memory_and_one_digest() {
 
     let (good, sources) = command(&program, &["sources", "list"]);
     assert!(good && sources.contains("example"), "{sources}");
+}
+
+/// Eight hours of people who talk about the weather, then twenty about a launch.
+fn talk() -> Vec<Value> {
+    let now = jiff::Timestamp::now().as_millisecond();
+    let event = |n: i64, ago_ms: i64, text: &str| {
+        serde_json::json!({
+            "platform": "made-up", "native_id": n.to_string(), "kind": "post", "change": "created", "revision": 1,
+            "author": {"id": format!("author-{n}")}, "title": format!("Post {n}"), "text": text,
+            "published_at": now - ago_ms, "engagement": {"likes": n % 50},
+        })
+    };
+    let usual = (0..480).map(|n| event(n, (480 - n) * 60_000, "it is raining in Lisbon"));
+    usual.chain((1000..1020).map(|n| event(n, 1_000, "the #MoonLaunch was seen from here"))).collect()
+}
+
+#[test]
+fn a_burst_is_told_with_examples_and_stays_after_a_kill() {
+    let mut program = Program::start(|command, config| {
+        std::fs::write(config.join("sources.toml"), "source = []\n").expect("can be written");
+        command.args(["--set", "embed.enabled=false"]);
+    });
+    eventually("readiness", || program.get("/readyz"));
+    let window = || jiff::Timestamp::now().as_second() / 600;
+    let began = window();
+    program.post(&talk());
+    let told = |program: &Program| {
+        let answer = program.get("/v1/trends?state=rising&kind=term")?;
+        let trends = answer["trends"].as_array().cloned().unwrap_or_default();
+        let launch = trends.iter().find(|trend| trend["subject"]["name"] == "#moonlaunch");
+        let complete = launch.filter(|t| t["examples"].as_array().is_some_and(|e| e.len() == 3));
+        complete.cloned().ok_or(answer.to_string())
+    };
+    let trend = eventually("the trend", || told(&program));
+    assert_eq!((trend["items"].as_i64(), trend["authors"].as_i64()), (Some(20), Some(20)), "{trend}");
+    assert!(trend["why"].as_str().is_some_and(|why| why.starts_with("20 items by 20 authors")), "{trend}");
+    let likes: Vec<_> =
+        trend["examples"].as_array().into_iter().flatten().map(|e| &e["engagement"]["likes"]).collect();
+    assert_eq!(likes, [19, 18, 17], "the most noticed first: {trend}");
+    let (_, before) = command(&program, &["topics", "tail", "results.trends", "--json"]);
+
+    program.kill_and_restart();
+    eventually("readiness", || program.get("/readyz"));
+    let again = eventually("the trend after a kill", || told(&program));
+    let (_, after) = command(&program, &["topics", "tail", "results.trends", "--json"]);
+    for field in ["subject", "since", "items", "authors", "examples"] {
+        assert_eq!(again[field], trend[field], "{field}");
+    }
+    if window() == began {
+        assert_eq!(after, before, "nothing is published again");
+    } else {
+        assert!(after.starts_with(&before), "a further window is another value: {before}\n{after}");
+    }
+    assert!(program.get("/v1/trends?state=up").is_err_and(|e| e.contains("400")), "a wrong state is refused");
 }

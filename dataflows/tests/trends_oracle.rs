@@ -362,7 +362,8 @@ fn run(
     /// The inputs start at epoch 0 and hydrate there.
     const HYDRATED: Epoch = 0;
     let (start, epochs, hash) = (Arc::new(start.clone()), Arc::new(epochs.to_vec()), RandomState::new());
-    let (captured, seen): (Arc<Mutex<Vec<(Epoch, Record)>>>, Arc<Mutex<Seen>>) = Default::default();
+    let captured: Arc<Mutex<Vec<(Epoch, Record)>>> = Arc::default();
+    let seen: Arc<Mutex<Seen>> = Arc::default();
     let (records, settings, n, total) =
         (Arc::clone(&captured), settings.clone(), epochs.len(), Arc::clone(&seen));
     let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };

@@ -12,6 +12,8 @@
 //! - Nothing before the range matters: whoever forgets it finds the same bursts. What is loud
 //!   where the range begins has begun before and is not told again.
 
+use std::collections::BTreeMap;
+
 use crate::time::{HOUR_MS, MINUTE_MS, Millis};
 
 /// Length of the windows in which trends are counted.
@@ -201,13 +203,31 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// `total` gives all items of a window by its number.
-    pub fn new(settings: &Settings, clock: Millis, total: impl Fn(i64) -> i64) -> Self {
-        let first = settings.edge(clock);
-        let levels: Vec<i64> = (first..=bucket(clock)).map(|b| level(total(b))).collect();
+    /// Nothing was ever published.
+    pub fn empty() -> Self {
+        Self { first: 0, levels: Vec::new(), from: 0, means: Vec::new() }
+    }
+
+    /// The stream at `clock`; `totals` has the items of each window by its number. What is as
+    /// it was in `self` is taken over.
+    pub fn at(&self, settings: &Settings, clock: Millis, totals: &BTreeMap<i64, i64>) -> Self {
+        let (first, last) = (settings.edge(clock), bucket(clock));
+        let mut levels = vec![0; (last - first + 1) as usize];
+        for (&window, &total) in totals.range(first..=last) {
+            levels[(window - first) as usize] = level(total);
+        }
         let began = levels.iter().position(|&level| level > 0).unwrap_or(levels.len());
         let from = (began + settings.history()).min(levels.len());
-        let mean = |at| if at < from { 0 } else { settings.mean(&levels, at) };
+        // A mean is of windows before its own: those up to the first change are as they were.
+        let place = |at: usize| usize::try_from(at as i64 + first - self.first).ok();
+        let is_as_before = |at: usize| place(at).and_then(|at| self.levels.get(at)) == Some(&levels[at]);
+        let same = (0..levels.len()).find(|&at| !is_as_before(at)).unwrap_or(levels.len());
+        let before = |at| place(at).filter(|&p| at <= same && p >= self.from).and_then(|p| self.means.get(p));
+        let mean = |at| match before(at) {
+            _ if at < from => 0,
+            Some(mean) => *mean,
+            None => settings.mean(&levels, at),
+        };
         let means = (0..levels.len()).map(mean).collect();
         Self { first, from, means, levels }
     }
@@ -223,10 +243,11 @@ impl Stream {
 
     /// What a rate of `base` comes to at `at`, where the whole stream had the mean `mean`.
     fn expected(&self, base: i64, mean: i64, at: usize) -> i64 {
-        let scaled = i128::from(base) * i128::from(self.levels[at] * MILLI) / i128::from(mean.max(1));
+        // Saturated, far more is expected than there will ever be.
+        let scaled = base.saturating_mul(self.levels[at] * MILLI) / mean.max(1);
         // The open window has only a part of its items: that is no quiet hour.
         let least = if at + 1 == self.levels.len() { base } else { base * RHYTHM_MIN_MILLI / MILLI };
-        i64::try_from(scaled).unwrap_or(i64::MAX).max(least)
+        scaled.max(least)
     }
 }
 
@@ -262,8 +283,7 @@ pub fn bursts(settings: &Settings, stream: &Stream, counts: &[Counts]) -> Vec<Bu
     let open = stream.len().saturating_sub(1);
     let mut found = Vec::new();
     let mut state = State::Unsettled(0);
-    for at in stream.from..stream.len() {
-        let Counts { items: n, authors } = counts[at];
+    for (at, &Counts { items: n, authors }) in counts.iter().enumerate().skip(stream.from) {
         let usual = || {
             let base = settings.mean(&items, at) + settings.prior_milli;
             (base, stream.expected(base, stream.means[at], at))

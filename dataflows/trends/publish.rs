@@ -139,7 +139,7 @@ impl State {
     /// Epochs up to `hydrated` rebuild the state and publish only differences.
     pub fn new(settings: Settings, hydrated: Epoch) -> Self {
         Self {
-            stream: Stream::new(&settings, Millis(0), |_| 0),
+            stream: Stream::empty(),
             settings,
             subjects: HashMap::default(),
             totals: BTreeMap::new(),
@@ -188,7 +188,7 @@ impl State {
         if self.hydrated.is_some_and(|hydrated| epoch < hydrated) {
             return;
         }
-        let stream = Stream::new(&self.settings, self.clock, |b| self.totals.get(&b).copied().unwrap_or(0));
+        let stream = self.stream.at(&self.settings, self.clock, &self.totals);
         let all = self.hydrated.take().is_some() || stream != self.stream;
         self.stream = stream;
         let due: BTreeSet<Symbol> = if all {
