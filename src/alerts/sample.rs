@@ -1,18 +1,22 @@
 //! What the process knows of itself at an instant: sources, disk, delivery.
 //!
 //! Taken once a minute of the pipeline clock. The sample that leads to a decision is
-//! written into the alert, so that nothing of it is asked again after a restart; the
-//! others are kept for a day, for `alerts test`.
+//! written into the alert, so that nothing of it is asked again after a restart.
+//!
+//! Retention: for `alerts test` one of five minutes is kept for a day, and of its sources
+//! those that are in trouble or half way there, at most [`OLD_SOURCES_MAX`].
 
 use std::collections::{BTreeMap, VecDeque};
 
 use dataflows::time::{DAY_MS, MINUTE_MS, Millis};
 
-/// How long after it was taken a sample still says how things are.
-const FRESH_MS: i64 = 2 * MINUTE_MS;
+/// How far apart the samples that are kept lie.
+const KEPT_INTERVAL_MS: i64 = 5 * MINUTE_MS;
+/// How long after it was taken a sample still says how things were.
+const FRESH_MS: i64 = KEPT_INTERVAL_MS + MINUTE_MS;
 const KEPT_MS: i64 = DAY_MS;
-/// One a minute for a day, and a margin.
-const SAMPLES_MAX: usize = 1_500;
+const SAMPLES_MAX: usize = 300;
+pub const OLD_SOURCES_MAX: usize = 50;
 /// More sources than this are not looked at; the rest is in `tidings sources list`.
 pub const SOURCES_MAX: usize = 1_000;
 
@@ -59,6 +63,21 @@ pub struct DeliverySample {
     pub last_error: Option<String>,
 }
 
+impl Sample {
+    /// Without the sources that are well.
+    fn shortened(mut self) -> Self {
+        let at = self.at;
+        let nears_silence = |source: &SourceSample| {
+            let quiet = source.last_item_at.map(|last| at.0 - last.0);
+            quiet.zip(source.silent_after_ms).is_some_and(|(quiet, after)| quiet >= after / 2)
+        };
+        self.sources.retain(|source| source.errors_in_row > 0 || nears_silence(source));
+        self.sources.truncate(OLD_SOURCES_MAX);
+        self.sources.shrink_to_fit();
+        self
+    }
+}
+
 /// Takes a sample at an instant of the pipeline clock.
 pub type Sampler = Box<dyn Fn(Millis) -> Sample + Send>;
 
@@ -86,6 +105,12 @@ impl Samples {
             failing.insert(source.key.clone(), since);
         }
         self.failing = failing;
+        if let Some(last) = self.samples.pop_back() {
+            let before = self.samples.back().map(|before| before.at.0);
+            if before.is_none_or(|before| last.at.0 - before >= KEPT_INTERVAL_MS) {
+                self.samples.push_back(last.shortened());
+            }
+        }
         self.samples.push_back(sample);
         let oldest = self.samples.back().map_or(i64::MIN, |last| last.at.0 - KEPT_MS);
         while self.samples.len() > SAMPLES_MAX || self.samples.front().is_some_and(|s| s.at.0 < oldest) {
@@ -143,15 +168,20 @@ mod tests {
         assert_eq!(since(&samples, 3 * MINUTE_MS), None);
         samples.push(failing(9 * MINUTE_MS, Some(3 * MINUTE_MS), 4));
         assert_eq!(since(&samples, 9 * MINUTE_MS), Some(Millis(3 * MINUTE_MS)));
-        assert!(samples.at(Millis(12 * MINUTE_MS)).is_none(), "too old to tell");
+        assert!(samples.at(Millis(15 * MINUTE_MS)).is_none(), "too old to tell");
     }
 
     #[test]
-    fn a_day_is_kept() {
+    fn a_day_is_kept_of_what_is_in_trouble() {
         let mut samples = Samples::default();
         for minute in 0..5_000 {
-            samples.push(failing(minute * MINUTE_MS, None, 0));
+            let errors = u32::from(minute % 10 == 0);
+            samples.push(failing(minute * MINUTE_MS, None, errors));
         }
-        assert_eq!(samples.len(), 1_441);
+        assert!((286..=290).contains(&samples.len()), "{}", samples.len());
+        assert_eq!(samples.iter().last().expect("the last").sources.len(), 1, "the last is whole");
+        let kept: usize = samples.iter().map(|sample| sample.sources.len()).sum();
+        assert!(kept < samples.len(), "sources that are well are not kept");
+        assert!(samples.at(Millis(4_000 * MINUTE_MS)).is_some());
     }
 }
