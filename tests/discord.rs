@@ -29,5 +29,7 @@ mod pace;
 mod rig;
 #[path = "discord/secrecy.rs"]
 mod secrecy;
+#[path = "discord/stories.rs"]
+mod stories;
 #[path = "support/discord_server.rs"]
 mod server;

@@ -20,13 +20,13 @@ use tidings::log::Log;
 use crate::rig::*;
 use crate::server::Conduct;
 
-const DAILY: &str = "[[route]]\nname='daily'\nto='webhook'\nat='08:00'\nitems_max=3";
+pub const DAILY: &str = "[[route]]\nname='daily'\nto='webhook'\nat='08:00'\nitems_max=3";
 
-fn at(text: &str) -> i64 {
+pub fn at(text: &str) -> i64 {
     Millis::parse(text).expect("a time").0
 }
 
-fn item(n: u64, published: &str, likes: u32, compound: f64) -> Enriched {
+pub fn item(n: u64, published: &str, likes: u32, compound: f64) -> Enriched {
     let content = Content {
         platform: "hn".into(),
         native_id: n.to_string(),
@@ -56,13 +56,13 @@ fn item(n: u64, published: &str, likes: u32, compound: f64) -> Enriched {
     serde_json::from_value(whole).expect("the form of content.enriched")
 }
 
-fn write(log: &dyn Log, enriched: &Enriched) {
+pub fn write(log: &dyn Log, enriched: &Enriched) {
     let value = serde_json::to_vec(enriched).expect("serializes");
     log.append(vec![record(topic::ENRICHED, &enriched.id, value, enriched.ingested_at.0)]).expect("appended");
 }
 
 /// The next version, ingested then, changed by `change`.
-fn revise(log: &dyn Log, enriched: &mut Enriched, ingested: i64, change: impl FnOnce(&mut Content)) {
+pub fn revise(log: &dyn Log, enriched: &mut Enriched, ingested: i64, change: impl FnOnce(&mut Content)) {
     enriched.version.revision += 1;
     enriched.ingested_at = Millis(ingested);
     enriched.change = Change::Updated;
@@ -70,7 +70,7 @@ fn revise(log: &dyn Log, enriched: &mut Enriched, ingested: i64, change: impl Fn
     write(log, enriched);
 }
 
-fn delete(log: &dyn Log, enriched: &mut Enriched, ingested: i64) {
+pub fn delete(log: &dyn Log, enriched: &mut Enriched, ingested: i64) {
     enriched.version.revision += 1;
     enriched.ingested_at = Millis(ingested);
     enriched.change = Change::Deleted;
@@ -96,24 +96,24 @@ fn cell(
         .expect("appended");
 }
 
-fn tick(log: &dyn Log, ms: i64) {
+pub fn tick(log: &dyn Log, ms: i64) {
     log.append(vec![record(topic::CLOCK, "clock", b"{}".to_vec(), ms)]).expect("appended");
 }
 
-struct Desk {
-    log: Arc<dyn Log>,
+pub struct Desk {
+    pub log: Arc<dyn Log>,
     routes: Vec<Route>,
     health: Arc<Health>,
     _folder: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         Self { log: open_log(folder.path()), routes: routes(text), health: Arc::default(), _folder: folder }
     }
 
-    fn digester(&self) -> Digester {
+    pub fn digester(&self) -> Digester {
         self.digester_with(settings("http://127.0.0.1:1"))
     }
 
@@ -122,11 +122,11 @@ impl Desk {
             .expect("opens")
     }
 
-    fn digests(&self) -> Vec<Digest> {
+    pub fn digests(&self) -> Vec<Digest> {
         values(self.log.as_ref(), topic::DIGESTS)
     }
 
-    fn outbox(&self) -> Vec<Outgoing> {
+    pub fn outbox(&self) -> Vec<Outgoing> {
         let only = |r| match r {
             OutboxRecord::Message(m) => Some(m),
             OutboxRecord::Resolve(_) => None,
@@ -138,13 +138,13 @@ impl Desk {
     }
 
     /// Ticks, and lets the digester read everything.
-    fn tick(&self, digester: &mut Digester, ms: i64) {
+    pub fn tick(&self, digester: &mut Digester, ms: i64) {
         tick(self.log.as_ref(), ms);
         drain(digester);
     }
 }
 
-fn drain(digester: &mut Digester) {
+pub fn drain(digester: &mut Digester) {
     for _ in 0..4 {
         digester.step(Duration::from_millis(30)).expect("decides");
     }

@@ -73,6 +73,7 @@ pub fn open_log(folder: &Path) -> Arc<dyn Log> {
     let names = [
         topic::ENRICHED,
         topic::VOLUME,
+        topic::STORIES,
         topic::CLOCK,
         topic::TRENDS,
         topic::STORIES,

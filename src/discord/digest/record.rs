@@ -62,13 +62,16 @@ fn is_zero(n: &u64) -> bool {
 impl Digest {
     /// Everything that it shows or links to.
     pub fn content_ids(&self) -> Vec<String> {
-        let of = |item: &Item| -> Vec<String> {
-            let also = item.story.iter().flat_map(|story| &story.also);
-            std::iter::once(item.id.clone()).chain(also.map(|also| also.id.clone())).collect()
-        };
-        let alerts = self.alerts.iter().flat_map(|alert| alert.content_ids.iter().cloned());
-        let ids: std::collections::BTreeSet<String> = self.items.iter().flat_map(of).chain(alerts).collect();
-        ids.into_iter().collect()
+        let items = self.items.iter().map(|item| &item.id);
+        let also = self.items.iter().flat_map(|item| &item.story).flat_map(|story| &story.also);
+        let mut ids: Vec<String> = Vec::new();
+        let alerts = self.alerts.iter().flat_map(|alert| &alert.content_ids);
+        for id in items.chain(also.map(|also| &also.id)).chain(alerts) {
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
+        ids
     }
 
     /// Version and hash of a content as it is shown here, as an item or beside one.
