@@ -74,7 +74,7 @@ async fn follow(
     let Query(asked) = asked.map_err(|e| Problem::bad_request(e.body_text()))?;
     let topics = topics(asked.topics.as_deref()).map_err(Problem::bad_request)?;
     let last = headers.get("last-event-id").map(|id| {
-        let id = id.to_str().ok().and_then(|id| parse_id(id));
+        let id = id.to_str().ok().and_then(parse_id);
         id.ok_or_else(|| Problem::bad_request("Last-Event-ID is not the id of one of our events"))
     });
     let last = last.transpose()?;
@@ -83,7 +83,7 @@ async fn follow(
         return Err(Problem::too_many(detail, RETRY_AFTER_S));
     };
     let opened = tokio::task::spawn_blocking(move || {
-        let from = start(&*log, &topics, asked.from.unwrap_or(Begin::End), last)?;
+        let from = start(&*log, &topics, asked.from.unwrap_or(Begin::End), last.as_ref())?;
         Ok::<_, LogError>((log.reader(&from)?, from))
     });
     let (reader, from) = opened.await.map_err(|stopped| Problem::internal(stopped.to_string()))?.map_err(
@@ -126,13 +126,13 @@ fn start(
     log: &dyn Log,
     topics: &[&str],
     from: Begin,
-    last: Option<BTreeMap<TopicPartition, u64>>,
+    last: Option<&BTreeMap<TopicPartition, u64>>,
 ) -> Result<Positions, LogError> {
     let mut positions = Positions::new();
     for info in log.topics()?.into_iter().filter(|info| topics.contains(&info.name.as_str())) {
         for (partition, (first, end)) in info.ranges.iter().enumerate() {
             let partition = TopicPartition::new(info.name.as_str(), partition as u32);
-            let known = last.as_ref().and_then(|last| last.get(&partition)).copied();
+            let known = last.and_then(|last| last.get(&partition)).copied();
             let position = known.unwrap_or(match from {
                 Begin::Beginning => *first,
                 Begin::End => *end,
