@@ -1,13 +1,15 @@
 //! The whole text pipeline without embeddings: a backlog of events through ENRICH and
 //! ANALYSE into results.volume, exactly once, on the embedded log or a given Kafka.
 //!
+//! Stories are looked for beside it, unless asked for without; nothing waits for them.
+//!
 //! Measures events a second from the start of the workers to the commit of the last
 //! result, CPU seconds and peak memory of a process that does nothing else (the embedded
 //! log is in it), and compares every cell with an independent recomputation: a wrong
 //! answer fails.
 //!
 //! ```sh
-//! cargo bench --bench throughput -- [EVENTS] [WORKERS] [REPEATS]
+//! cargo bench --bench throughput -- [EVENTS] [WORKERS] [REPEATS] [STORIES: 1 or 0]
 //! KAFKA_BOOTSTRAP_SERVERS=… cargo bench --bench throughput
 //! ```
 
@@ -51,11 +53,11 @@ struct Measured {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, folder, workers, prefix] = arguments.as_slice()
+    if let [command, folder, workers, prefix, stories] = arguments.as_slice()
         && command == PIPELINE
     {
         let workers = workers.parse().expect("a number of workers");
-        println!("{}", pipeline_process(Path::new(folder), workers, prefix));
+        println!("{}", pipeline_process(Path::new(folder), workers, prefix, stories == "true"));
         return;
     }
     // Cargo adds --bench.
@@ -63,11 +65,12 @@ fn main() {
     let events = numbers.first().copied().unwrap_or(200_000);
     let workers = numbers.get(1).copied().unwrap_or(1);
     let repeats = numbers.get(2).copied().unwrap_or(3);
-    let mut measured: Vec<Measured> = (0..repeats).map(|i| run(i as u64, events, workers)).collect();
+    let stories = numbers.get(3).is_none_or(|n| *n != 0);
+    let mut measured: Vec<Measured> = (0..repeats).map(|i| run(i as u64, events, workers, stories)).collect();
     measured.sort_by(|a, b| a.events_per_s.total_cmp(&b.events_per_s));
     let (slowest, median, fastest) = (&measured[0], &measured[repeats / 2], &measured[repeats - 1]);
     println!(
-        "{events} events, {workers} workers, {repeats} repeats: median {:.0} events/s (from {:.0} to {:.0}), \
+        "{events} events, {workers} workers, stories {stories}, {repeats} repeats: median {:.0} events/s (from {:.0} to {:.0}), \
          {:.0} events per CPU second, peak memory {:.0} MB",
         median.events_per_s,
         slowest.events_per_s,
@@ -77,14 +80,21 @@ fn main() {
     );
 }
 
-fn run(seed: u64, events: usize, workers: usize) -> Measured {
+fn run(seed: u64, events: usize, workers: usize, stories: bool) -> Measured {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let prefix = format!("throughput-{}-{seed}.", std::process::id());
     let stream = Stream::new(seed, events, now_ms());
-    let open = || open_log(&config(folder.path(), workers, &prefix), folder.path()).expect("the log opens");
+    let open =
+        || open_log(&config(folder.path(), workers, &prefix, stories), folder.path()).expect("the log opens");
     append(open().as_ref(), &stream);
     let output = Command::new(std::env::current_exe().expect("a path"))
-        .args([PIPELINE, &folder.path().display().to_string(), &workers.to_string(), &prefix])
+        .args([
+            PIPELINE,
+            &folder.path().display().to_string(),
+            &workers.to_string(),
+            &prefix,
+            &stories.to_string(),
+        ])
         .stderr(Stdio::inherit())
         .output()
         .expect("starts");
@@ -102,8 +112,8 @@ fn run(seed: u64, events: usize, workers: usize) -> Measured {
 }
 
 /// The pipeline alone, so that its memory is its own: seconds, CPU seconds, peak MB.
-fn pipeline_process(folder: &Path, workers: usize, prefix: &str) -> String {
-    let config = config(folder, workers, prefix);
+fn pipeline_process(folder: &Path, workers: usize, prefix: &str, stories: bool) -> String {
+    let config = config(folder, workers, prefix, stories);
     let log = open_log(&config, folder).expect("the log opens");
     let pipeline = pipeline(&config, &log, folder);
     let instance = Instance::of_folder(folder).expect("the folder can be written");
@@ -123,10 +133,14 @@ fn pipeline_process(folder: &Path, workers: usize, prefix: &str) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "which log is measured is chosen by the environment")]
-fn config(folder: &std::path::Path, workers: usize, prefix: &str) -> Config {
+fn config(folder: &std::path::Path, workers: usize, prefix: &str, stories: bool) -> Config {
     let overrides = Overrides {
         data_dir: Some(folder.to_path_buf()),
-        set: vec![format!("worker.workers={workers}"), format!("log.topic_prefix={prefix}")],
+        set: vec![
+            format!("worker.workers={workers}"),
+            format!("log.topic_prefix={prefix}"),
+            format!("stories.enabled={stories}"),
+        ],
         ..Overrides::default()
     };
     let kafka = std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap_or_default();
