@@ -1,6 +1,8 @@
 //! The whole text pipeline without embeddings: a backlog of events through ENRICH and
 //! ANALYSE into results.volume, exactly once, on the embedded log or a given Kafka.
 //!
+//! Stories are looked for beside it, unless asked for without; nothing waits for them.
+//!
 //! Measures events a second from the start of the workers to the commit of the last
 //! result, CPU seconds and peak memory of a process that does nothing else (the embedded
 //! log is in it), and compares every cell with an independent recomputation: a wrong

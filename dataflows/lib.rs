@@ -4,8 +4,9 @@
 //! argument, time comes in as data.
 //!
 //! ```text
-//!  content.events ── enrich ── content.enriched ── volume ── results.volume
-//!                       └───── dead.letters
+//!  content.events ── enrich ── content.enriched ─┬─ volume ── results.volume
+//!                       │                        ├─ embed ─── content.vectors
+//!                       └── dead.letters         └─ stories ── results.stories
 //! ```
 
 pub mod time;

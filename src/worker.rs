@@ -254,9 +254,10 @@ fn work(worker: &mut timely::worker::Worker, context: &Arc<Context>, stop: &Atom
     while !context.failures.stopping() {
         (context.pipeline.alive)(index);
         let now_ms = (context.pipeline.now_ms)();
-        let busy = enrich.tick(now_ms)
-            | analyse.tick(now_ms)
-            | stories.as_mut().is_some_and(|stories| stories.tick(now_ms));
+        let mut busy = enrich.tick(now_ms) | analyse.tick(now_ms);
+        if let Some(stories) = &mut stories {
+            busy |= stories.tick(now_ms, busy);
+        }
         worker.step_or_park(Some(if busy {
             Duration::ZERO
         } else if analyse.is_open() || stories.as_ref().is_some_and(stories::Stories::is_open) {

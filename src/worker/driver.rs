@@ -166,12 +166,17 @@ impl Driver {
 
     /// Moves everything on that can be moved, as of `now_ms`.
     pub fn tick(&mut self, now_ms: i64) -> Ticked {
+        self.tick_feeding(now_ms, true)
+    }
+
+    /// As [`Self::tick`]; feeds what was read only if `feeds`.
+    pub fn tick_feeding(&mut self, now_ms: i64, feeds: bool) -> Ticked {
         let committed = self.take_confirmations(now_ms);
         let latest = self.shared.latest.load(Ordering::SeqCst);
         if latest > self.current {
             self.advance(latest);
         }
-        let fed = self.feed(now_ms);
+        let fed = feeds && self.feed(now_ms);
         self.hand_over();
         metrics::CREDIT_USED.with_label_values(&[self.name]).set(self.credit_used as i64);
         metrics::FRONTIER_AGE.with_label_values(&[self.name]).set(self.frontier_age_s(now_ms));

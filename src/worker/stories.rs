@@ -31,6 +31,9 @@ use super::{Context, STORIES, metrics};
 use crate::log::{Log, LogError, Reader};
 use crate::stories::Settings;
 
+/// How long stories wait while the other dataflows of the worker have something to do: then
+/// they are fed an epoch of a few milliseconds, so that they lag behind and do not starve.
+const PATIENCE: Duration = Duration::from_millis(50);
 const UPKEEP: Duration = Duration::from_millis(500);
 /// How often the log says how much is left to read at the start.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -155,6 +158,7 @@ pub(super) struct Stories {
     gauges: Rc<Gauges>,
     counted: Counts,
     publishes: bool,
+    fed: Instant,
     upkeep: Instant,
     progress: Instant,
 }
@@ -190,15 +194,21 @@ impl Stories {
             gauges,
             counted: Counts::default(),
             publishes,
+            fed: now,
             upkeep: now,
             progress: now,
         })
     }
 
-    pub(super) fn tick(&mut self, now_ms: i64) -> bool {
+    /// `others_busy`: the other dataflows of this worker have input waiting.
+    pub(super) fn tick(&mut self, now_ms: i64, others_busy: bool) -> bool {
+        let feeds = !others_busy || self.fed.elapsed() >= PATIENCE;
+        if feeds {
+            self.fed = Instant::now();
+        }
         // Before the driver takes what is there, so that nothing comes in between.
         let is_read = self.catch_up.done.load(Ordering::Acquire);
-        let ticked = self.driver.tick(now_ms);
+        let ticked = self.driver.tick_feeding(now_ms, feeds);
         if let Some(parts) = &mut self.parts {
             parts.advance_to(self.driver.current());
             if is_read && !self.driver.has_batches() {
