@@ -313,9 +313,10 @@ impl Frozen {
         if edge <= self.edge {
             return Vec::new();
         }
+        // What is before the last edge was retracted then.
+        let low = i32::try_from(self.edge).unwrap_or(i32::MIN);
         self.edge = edge;
-        let left =
-            accumulated(&mut self.authors, &(i32::MIN, 0, 0), |(bucket, _, _)| i64::from(*bucket) < edge);
+        let left = accumulated(&mut self.authors, &(low, 0, 0), |(bucket, _, _)| i64::from(*bucket) < edge);
         left.into_iter().map(|(key, n)| (key, epoch, -n)).collect()
     }
 }

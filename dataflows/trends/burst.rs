@@ -278,7 +278,13 @@ enum State {
 }
 
 /// All bursts of a subject in the range; `counts` has a place for each window of `stream`.
-pub fn bursts(settings: &Settings, stream: &Stream, counts: &[Counts]) -> Vec<Burst> {
+/// Where [`Settings::may_begin`] is false `may_begin` may be: nothing is computed there.
+pub fn bursts(
+    settings: &Settings,
+    stream: &Stream,
+    counts: &[Counts],
+    may_begin: impl Fn(usize) -> bool,
+) -> Vec<Burst> {
     let items: Vec<i64> = counts.iter().map(|c| c.items).collect();
     let open = stream.len().saturating_sub(1);
     let mut found = Vec::new();
@@ -299,15 +305,12 @@ pub fn bursts(settings: &Settings, stream: &Stream, counts: &[Counts]) -> Vec<Bu
                 let quiet = if settings.goes_on(n, authors, usual().1) { 0 } else { quiet + 1 };
                 if quiet >= QUIET_BUCKETS { State::Quiet } else { State::Unsettled(quiet) }
             }
-            State::Quiet => {
-                // Without support nothing needs to be computed.
-                match settings.has_support(n, authors).then(usual) {
-                    Some((base, expected)) if settings.begins(n, authors, expected) => {
-                        State::Bursting(Burst { since: at, until: None, base, mean: stream.means[at] }, at, 0)
-                    }
-                    _ => State::Quiet,
+            State::Quiet => match may_begin(at).then(usual) {
+                Some((base, expected)) if settings.begins(n, authors, expected) => {
+                    State::Bursting(Burst { since: at, until: None, base, mean: stream.means[at] }, at, 0)
                 }
-            }
+                _ => State::Quiet,
+            },
             State::Bursting(burst, last, quiet) => {
                 if settings.goes_on(n, authors, burst.expected(stream, at)) {
                     State::Bursting(burst, at, 0)

@@ -290,7 +290,9 @@ impl State {
                 *counts = cell.counts();
             }
         }
-        let bursts = bursts(&self.settings, &self.stream, &self.counts);
+        let first = self.stream.first;
+        let is_hot = |at| i32::try_from(first + at as i64).is_ok_and(|bucket| history.hot.contains(&bucket));
+        let bursts = bursts(&self.settings, &self.stream, &self.counts, is_hot);
         let subject = || history.subject.clone().expect("a name comes with the first count");
         let trends = bursts.into_iter().map(|burst| trend(subject(), &burst, &self.stream, &self.counts));
         trends.map(|trend| (trend.record_key(), trend)).collect()
