@@ -6,7 +6,7 @@
 //! and nothing comes twice; one without begins at the end, or at the beginning with
 //! `from=beginning`. Comments keep an idle connection open.
 //!
-//! Limits: [`STREAMS_MAX`] at a time, [`EVENTS_WAITING_MAX`] events that wait for a slow
+//! Limits: `STREAMS_MAX` at a time, `EVENTS_WAITING_MAX` events that wait for a slow
 //! client; then reading waits, and the log keeps what is not read.
 
 use std::collections::BTreeMap;
