@@ -43,6 +43,6 @@ step "compile" cargo test --workspace --no-run
 step "VADER's reference implementation" scripts/vader_reference.sh
 step "models" "$CARGO_TARGET_DIR/debug/tidings" models fetch --no-env-file
 step "start Kafka" start_broker
-step "tests${TIDINGS_TEST_LONG:+, long forms}" cargo test --workspace
+step "tests${TIDINGS_TEST_LONG:+, long forms}" cargo test --workspace --no-fail-fast
 step "consumers as docs/downstream.md shows them" scripts/downstream_check.sh
 steps_summary

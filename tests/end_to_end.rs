@@ -153,7 +153,8 @@ fn talk() -> Vec<Value> {
 fn a_burst_is_told_with_examples_and_stays_after_a_kill() {
     let mut program = Program::start(|command, config| {
         std::fs::write(config.join("sources.toml"), "source = []\n").expect("can be written");
-        command.args(["--set", "embed.enabled=false"]);
+        // The process itself is to be killed, not one that watches it.
+        command.args(["--no-supervise", "--set", "embed.enabled=false"]);
     });
     eventually("readiness", || program.get("/readyz"));
     let window = || jiff::Timestamp::now().as_second() / 600;
