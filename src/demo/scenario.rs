@@ -19,10 +19,10 @@ const WRITTEN: &str = include_str!("scenario.tsv");
 const FIRST_STORY_MS: i64 = 22 * HOUR_MS;
 const STORY_STEP_MS: i64 = 100 * MINUTE_MS;
 const ITEM_STEP_MS: i64 = 9 * MINUTE_MS;
-/// What everybody talks about at once: it begins about this long before the end, an item
-/// every quarter of a minute, all of them within one of the ten minutes that trends count.
+/// What everybody talks about at once: it begins about this long before the end, so that it
+/// still rises, an item every quarter of a minute, all within ten minutes as trends count them.
 const BURST: &str = "tunnel";
-const BURST_MS: i64 = 80 * MINUTE_MS;
+const BURST_MS: i64 = 12 * MINUTE_MS;
 const BURST_STEP_MS: i64 = MINUTE_MS / 4;
 
 /// All deliveries in the order they are sent; `end` is the newest time in them, but for
