@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!  content.events ── enrich ── content.enriched ─┬─ volume ── results.volume
+//!                       │                        ├─ trends ── results.trends
 //!                       │                        ├─ embed ─── content.vectors
 //!                       └── dead.letters         └─ stories ── results.stories
 //! ```
@@ -21,6 +22,7 @@ pub mod enrich;
 pub mod volume;
 pub mod trends;
 pub mod collect;
+pub mod whole;
 pub mod offload;
 pub mod chunk;
 pub mod vector;

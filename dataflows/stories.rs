@@ -60,6 +60,7 @@ use crate::Epoch;
 use crate::faults::dead_letter;
 use crate::record::{Record, Stored};
 use crate::time::Millis;
+use crate::whole::{self, whole_epochs};
 use item::{Edge, Item, Symbol};
 use split::Said;
 
@@ -82,6 +83,9 @@ pub struct Gauges {
     pub behind: Cell<bool>,
 }
 
+/// The worker that publishes.
+const PUBLISHER: u64 = 0;
+
 /// A change and the worker that it is for.
 pub type Routed = (u64, Change);
 
@@ -97,7 +101,7 @@ pub fn stories<'scope>(
     let links = links(items.clone(), settings.clone(), Rc::clone(gauges));
     let said = components(links, settings.clone());
     let items = items.map(|(item, diff)| Part::Item(item, diff));
-    let said = said.inner.map(|(said, epoch, diff)| (epoch, Part::Said(said, diff)));
+    let said = said.inner.map(|(said, epoch, diff)| (PUBLISHER, epoch, Part::Said(said, diff)));
     let others = items.concat(clock).concat(parts);
     publish(others, said, settings.clone(), Rc::clone(gauges))
 }
@@ -247,47 +251,19 @@ fn components<'scope>(
 /// Everything of one epoch to the one worker that publishes.
 fn publish<'scope>(
     others: StreamVec<'scope, Epoch, Part>,
-    said: StreamVec<'scope, Epoch, (Epoch, Part)>,
+    said: StreamVec<'scope, Epoch, whole::Routed<Part>>,
     settings: Settings,
     gauges: Rc<Gauges>,
 ) -> StreamVec<'scope, Epoch, Record> {
     let scope = others.scope();
-    let (peers, publishes) = (scope.peers(), scope.index() == 0);
-    // Differential's updates may be ahead of the message that carries them.
-    let parts = others.map(|part| (0, part)).concat(said);
-    parts.unary_frontier::<CapacityContainerBuilder<Vec<Record>>, _, _, _>(
-        Exchange::new(|_: &(Epoch, Part)| 0),
-        "PublishStories",
-        move |_cap, _info| {
-            let mut state = publish::State::new(settings, peers);
-            let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Part>)> = BTreeMap::new();
-            let mut records = Vec::new();
-            gauges.behind.set(publishes);
-            move |(input, frontier), output| {
-                input.for_each(|cap, data| {
-                    let Some(cap) = cap.retain_least(output.output_index()) else { return };
-                    for (epoch, part) in data.drain(..) {
-                        let epoch = epoch.max(*cap.time());
-                        waiting
-                            .entry(epoch)
-                            .or_insert_with(|| (cap.delayed(&epoch), Vec::new()))
-                            .1
-                            .push(part);
-                    }
-                });
-                while let Some(entry) = waiting.first_entry() {
-                    if frontier.less_equal(entry.key()) {
-                        break;
-                    }
-                    let (cap, parts) = entry.remove();
-                    state.step(parts.into_iter(), &mut records);
-                    output.session(&cap).give_iterator(records.drain(..));
-                    gauges.clock_ms.set(state.clock().0);
-                    gauges.linked.set(state.linked());
-                    gauges.stories.set(state.stories());
-                    gauges.behind.set(state.is_behind());
-                }
-            }
-        },
-    )
+    let mut state = publish::State::new(settings, scope.peers());
+    gauges.behind.set(scope.index() == PUBLISHER as usize);
+    let parts = others.map(|part| (PUBLISHER, 0, part)).concat(said);
+    whole_epochs(parts, "PublishStories", move |_epoch, parts, records| {
+        state.step(parts, records);
+        gauges.clock_ms.set(state.clock().0);
+        gauges.linked.set(state.linked());
+        gauges.stories.set(state.stories());
+        gauges.behind.set(state.is_behind());
+    })
 }

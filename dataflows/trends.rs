@@ -26,7 +26,6 @@ mod tell;
 pub mod touch;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::rc::Rc;
 
@@ -38,11 +37,11 @@ use differential_dataflow::trace::implementations::KeySpine;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Capability, Concat};
 use timely::progress::Antichain;
 
 use burst::AUTHOR_ITEMS_MAX;
@@ -56,6 +55,7 @@ use crate::record::Record;
 use crate::time::Millis;
 use crate::volume::cell::DISORDER_MS_MAX;
 use crate::volume::{Update, accumulated};
+use crate::whole::{Routed, whole_epochs};
 use gate::{Gate, Key, Passed};
 use touch::{NOBODY, Symbol, Touch, Touched};
 
@@ -81,7 +81,6 @@ pub struct Gauges {
 /// A change of what the arrangement holds.
 pub type Change = (Key, Epoch, isize);
 type Trace = TraceAgent<KeySpine<Key, Epoch, isize>>;
-type Routed = (u64, Epoch, Part);
 
 /// What travels to the gates.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
@@ -130,17 +129,21 @@ fn touch<'scope>(
     settings: Settings,
     hash: RandomState,
     gauges: Rc<Gauges>,
-) -> (StreamVec<'scope, Epoch, Update>, StreamVec<'scope, Epoch, Signal>, StreamVec<'scope, Epoch, Routed>) {
+) -> (
+    StreamVec<'scope, Epoch, Update>,
+    StreamVec<'scope, Epoch, Signal>,
+    StreamVec<'scope, Epoch, Routed<Part>>,
+) {
     let scope = updates.scope();
     let peers = scope.peers() as u64;
     let mut builder = OperatorBuilder::new("Touch".to_string(), scope);
     let mut input = builder.new_input(updates, Pipeline);
     let (passed, passed_stream) = builder.new_output::<Vec<Update>>();
     let (signals, signals_stream) = builder.new_output::<Vec<Signal>>();
-    let (parts, parts_stream) = builder.new_output::<Vec<Routed>>();
+    let (parts, parts_stream) = builder.new_output::<Vec<Routed<Part>>>();
     let mut passed = OutputBuilder::<_, CapacityContainerBuilder<Vec<Update>>>::from(passed);
     let mut signals = OutputBuilder::<_, CapacityContainerBuilder<Vec<Signal>>>::from(signals);
-    let mut parts = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed>>>::from(parts);
+    let mut parts = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed<Part>>>>::from(parts);
     builder.build(move |_capabilities| {
         let mut touched = Touched::default();
         move |_frontiers| {
@@ -178,7 +181,7 @@ fn gate<'scope>(
     signals: StreamVec<'scope, Epoch, Signal>,
     settings: Settings,
     gauges: Rc<Gauges>,
-) -> (StreamVec<'scope, Epoch, Change>, StreamVec<'scope, Epoch, Routed>) {
+) -> (StreamVec<'scope, Epoch, Change>, StreamVec<'scope, Epoch, Routed<Part>>) {
     let to = Exchange::new(|signal: &Signal| match signal {
         Signal::Touch(touch) => route(touch.subject),
         Signal::Clock(worker, _) => *worker,
@@ -186,9 +189,9 @@ fn gate<'scope>(
     let mut builder = OperatorBuilder::new("Gate".to_string(), signals.scope());
     let mut input = builder.new_input(signals, to);
     let (changes, changes_stream) = builder.new_output::<Vec<Change>>();
-    let (names, names_stream) = builder.new_output::<Vec<Routed>>();
+    let (names, names_stream) = builder.new_output::<Vec<Routed<Part>>>();
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<Change>>>::from(changes);
-    let mut names = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed>>>::from(names);
+    let mut names = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed<Part>>>>::from(names);
     builder.build(move |_capabilities| {
         let (mut state, mut out) = (Gate::new(settings), Passed::default());
         move |_frontiers| {
@@ -220,8 +223,8 @@ fn gate<'scope>(
 /// Changes of items by author, a window of a subject at a time.
 fn count_parts<'scope>(
     counts: StreamVec<'scope, Epoch, ((Key, isize), Epoch, isize)>,
-) -> StreamVec<'scope, Epoch, Routed> {
-    counts.unary::<CapacityContainerBuilder<Vec<Routed>>, _, _, _>(
+) -> StreamVec<'scope, Epoch, Routed<Part>> {
+    counts.unary::<CapacityContainerBuilder<Vec<Routed<Part>>>, _, _, _>(
         Pipeline,
         "TrendCounts",
         move |_cap, _info| {
@@ -251,43 +254,18 @@ fn count_parts<'scope>(
 }
 
 fn publish<'scope>(
-    parts: StreamVec<'scope, Epoch, Routed>,
+    parts: StreamVec<'scope, Epoch, Routed<Part>>,
     settings: Settings,
     hydrated: Epoch,
     gauges: Rc<Gauges>,
 ) -> StreamVec<'scope, Epoch, Record> {
-    let to = Exchange::new(|(route, _, _): &Routed| *route);
-    parts.unary_frontier::<CapacityContainerBuilder<Vec<Record>>, _, _, _>(
-        to,
-        "PublishTrends",
-        move |_cap, _info| {
-            let mut state = publish::State::new(settings, hydrated);
-            let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Part>)> = BTreeMap::new();
-            let mut records = Vec::new();
-            move |(input, frontier), output| {
-                input.for_each(|cap, data| {
-                    let Some(cap) = cap.retain_least(output.output_index()) else { return };
-                    for (_, epoch, part) in data.drain(..) {
-                        // Differential's updates may be ahead of the message that carries them.
-                        let epoch = epoch.max(*cap.time());
-                        let entry = waiting.entry(epoch);
-                        entry.or_insert_with(|| (cap.delayed(&epoch), Vec::new())).1.push(part);
-                    }
-                });
-                while let Some(entry) = waiting.first_entry() {
-                    if frontier.less_equal(entry.key()) {
-                        break;
-                    }
-                    let (epoch, (cap, parts)) = entry.remove_entry();
-                    state.step(epoch, parts, &mut records);
-                    output.session(&cap).give_iterator(records.drain(..));
-                    gauges.clock_ms.set(state.clock().0);
-                    gauges.candidates.set(state.candidates());
-                    gauges.published.set(state.published());
-                }
-            }
-        },
-    )
+    let mut state = publish::State::new(settings, hydrated);
+    whole_epochs(parts, "PublishTrends", move |epoch, parts, records| {
+        state.step(epoch, parts, records);
+        gauges.clock_ms.set(state.clock().0);
+        gauges.candidates.set(state.candidates());
+        gauges.published.set(state.published());
+    })
 }
 
 /// The arrangement of one worker, from which windows that left are retracted.

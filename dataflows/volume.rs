@@ -23,7 +23,6 @@ pub mod explode;
 pub mod publish;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::rc::Rc;
 
@@ -36,12 +35,12 @@ use differential_dataflow::trace::implementations::KeySpine;
 use differential_dataflow::trace::{Cursor, TraceReader};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Capability, Concat};
 use timely::progress::Antichain;
 
 pub use cell::{By, CellKey, Dimension, Place, Settings, Sums, VolumeCell, Window};
@@ -51,6 +50,7 @@ pub use publish::{Part, Published};
 use crate::Epoch;
 use crate::record::Record;
 use crate::time::Millis;
+use crate::whole::{Routed, whole_epochs};
 use explode::{Explode, Exploded};
 
 /// What one worker shows of its part of the graph.
@@ -89,14 +89,12 @@ pub fn volume<'scope>(
     (records, frozen)
 }
 
-type Routed = (u64, Epoch, Part);
-
 /// Changes of distinct authors, a cell at a time, for their cell and for the cell that sums it.
 fn author_parts<'scope>(
     distinct: StreamVec<'scope, Epoch, AuthorChange>,
     settings: Settings,
-) -> StreamVec<'scope, Epoch, Routed> {
-    distinct.unary::<CapacityContainerBuilder<Vec<Routed>>, _, _, _>(
+) -> StreamVec<'scope, Epoch, Routed<Part>> {
+    distinct.unary::<CapacityContainerBuilder<Vec<Routed<Part>>>, _, _, _>(
         Pipeline,
         "AuthorParts",
         move |_cap, _info| {
@@ -133,7 +131,7 @@ fn explode<'scope>(
 ) -> (
     StreamVec<'scope, Epoch, CellChange>,
     StreamVec<'scope, Epoch, AuthorChange>,
-    StreamVec<'scope, Epoch, Routed>,
+    StreamVec<'scope, Epoch, Routed<Part>>,
 ) {
     let scope = updates.scope();
     let peers = scope.peers() as u64;
@@ -141,10 +139,10 @@ fn explode<'scope>(
     let mut input = builder.new_input(updates, Pipeline);
     let (cells, cells_stream) = builder.new_output::<Vec<CellChange>>();
     let (authors, authors_stream) = builder.new_output::<Vec<AuthorChange>>();
-    let (parts, parts_stream) = builder.new_output::<Vec<Routed>>();
+    let (parts, parts_stream) = builder.new_output::<Vec<Routed<Part>>>();
     let mut cells = OutputBuilder::<_, CapacityContainerBuilder<Vec<CellChange>>>::from(cells);
     let mut authors = OutputBuilder::<_, CapacityContainerBuilder<Vec<AuthorChange>>>::from(authors);
-    let mut parts = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed>>>::from(parts);
+    let mut parts = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed<Part>>>>::from(parts);
     let mut state = Explode::new(settings, hash);
     let mut exploded = Exploded::default();
     builder.build(move |_capabilities| {
@@ -180,45 +178,17 @@ fn explode<'scope>(
 }
 
 fn publish<'scope>(
-    parts: StreamVec<'scope, Epoch, Routed>,
+    parts: StreamVec<'scope, Epoch, Routed<Part>>,
     settings: Settings,
     hydrated: Epoch,
     gauges: Rc<Gauges>,
 ) -> StreamVec<'scope, Epoch, Record> {
-    let route = Exchange::new(|(route, _, _): &Routed| *route);
-    parts.unary_frontier::<CapacityContainerBuilder<Vec<Record>>, _, _, _>(
-        route,
-        "Publish",
-        move |_cap, _info| {
-            let mut state = publish::State::new(settings, hydrated);
-            let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Part>)> = BTreeMap::new();
-            let mut records = Vec::new();
-            move |(input, frontier), output| {
-                input.for_each(|cap, data| {
-                    let Some(cap) = cap.retain_least(output.output_index()) else { return };
-                    for (_, epoch, part) in data.drain(..) {
-                        // Differential's updates may be ahead of the message that carries them.
-                        let epoch = epoch.max(*cap.time());
-                        waiting
-                            .entry(epoch)
-                            .or_insert_with(|| (cap.delayed(&epoch), Vec::new()))
-                            .1
-                            .push(part);
-                    }
-                });
-                while let Some(entry) = waiting.first_entry() {
-                    if frontier.less_equal(entry.key()) {
-                        break;
-                    }
-                    let (epoch, (cap, parts)) = entry.remove_entry();
-                    state.step(epoch, parts.into_iter(), &mut records);
-                    output.session(&cap).give_iterator(records.drain(..));
-                    gauges.clock_ms.set(state.clock().0);
-                    gauges.live_cells.set(state.live_cells());
-                }
-            }
-        },
-    )
+    let mut state = publish::State::new(settings, hydrated);
+    whole_epochs(parts, "Publish", move |epoch, parts, records| {
+        state.step(epoch, parts, records);
+        gauges.clock_ms.set(state.clock().0);
+        gauges.live_cells.set(state.live_cells());
+    })
 }
 
 /// The arrangement of one worker, from which the authors of frozen cells are

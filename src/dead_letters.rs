@@ -12,15 +12,13 @@ use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use dataflows::faults::{DeadLetter, Reason};
-use dataflows::record::{Stored, topic};
+use dataflows::record::Stored;
 use dataflows::time::Millis;
 use parking_lot::RwLock;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Log, LogError, follow};
 use crate::ops::http::Problem;
-use crate::ops::shutdown::Shutdown;
 
 /// Letters held; older ones are in the topic.
 const LETTERS_MAX: usize = 1_000;
@@ -122,19 +120,10 @@ async fn letters(
     Ok(Json(view.read().page(&asked)))
 }
 
-/// Keeps the view current until shutdown. Blocks.
-pub fn follow_letters(log: &dyn Log, view: &RwLock<View>, shutdown: &Shutdown) -> Result<(), LogError> {
-    let apply = |records: Vec<Stored>| {
-        let mut view = view.write();
-        records.iter().for_each(|stored| view.apply(stored));
-    };
-    follow(log, topic::DEAD_LETTERS, apply, || {}, shutdown)
-}
-
 #[cfg(test)]
 mod tests {
     use dataflows::faults::{Fault, dead_letter};
-    use dataflows::record::Headers;
+    use dataflows::record::{Headers, topic};
 
     use super::*;
 

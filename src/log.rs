@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use dataflows::record::{Positions, Record, Stored, TopicPartition};
 
-pub use self::follow::{follow, follow_since};
+pub use self::follow::keep;
 pub use self::metrics::report_lag;
 pub use self::patient::commit;
 pub use self::settings::{Embedded, Kafka, Password, Settings};

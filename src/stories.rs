@@ -7,14 +7,10 @@ pub mod api;
 
 use std::collections::{BTreeMap, HashMap};
 
-use dataflows::record::{Stored, topic};
+use dataflows::record::Stored;
 use dataflows::stories::Story;
 use dataflows::time::Millis;
-use parking_lot::RwLock;
 use serde::Deserialize;
-
-use crate::log::{Log, LogError};
-use crate::ops::shutdown::Shutdown;
 
 /// Table `[stories]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -134,25 +130,10 @@ impl View {
     }
 }
 
-/// Keeps the view current until shutdown; `caught_up` is called once it has read
-/// what was there at the start. Blocks.
-pub fn follow(
-    log: &dyn Log,
-    view: &RwLock<View>,
-    caught_up: impl FnOnce(),
-    shutdown: &Shutdown,
-) -> Result<(), LogError> {
-    let apply = |records: Vec<Stored>| {
-        let mut view = view.write();
-        records.iter().for_each(|stored| view.apply(stored));
-    };
-    crate::log::follow(log, topic::STORIES, apply, caught_up, shutdown)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataflows::record::Headers;
+    use dataflows::record::{Headers, topic};
     use dataflows::stories::record::{FirstSeen, StoryPlatform};
 
     fn story(id: &str, last_seen: i64, platforms: &[&str]) -> Story {

@@ -11,16 +11,13 @@ mod examples;
 use std::collections::BTreeMap;
 
 use dataflows::record::{Stored, topic};
-use dataflows::time::{HOUR_MS, Millis};
+use dataflows::time::Millis;
 use dataflows::trends::record::parse_record_key;
 use dataflows::trends::{Knobs, Subject, Trend};
-use parking_lot::RwLock;
 use serde::Deserialize;
 
 pub use examples::Example;
 
-use crate::log::{Log, LogError, follow, follow_since};
-use crate::ops::shutdown::Shutdown;
 use examples::Examples;
 
 /// Table `[trends]`.
@@ -28,40 +25,15 @@ use examples::Examples;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub terms_per_item_max: usize,
-    pub retention_h: i64,
-    pub history_windows: usize,
-    pub alpha: f64,
-    pub items_min: i64,
-    pub authors_min: i64,
-    pub ratio_min: f64,
-    pub score_min: f64,
-    pub continue_ratio_min: f64,
-    pub burst_max_h: i64,
-    pub prior_items: f64,
-    pub cells_max: usize,
-    pub singles_max: usize,
     pub view_trends_max: usize,
     pub examples_items_max: usize,
+    pub graph: Knobs,
 }
 
 impl Settings {
     /// The graph's settings; errors name the knob.
     pub fn graph(&self) -> Result<dataflows::trends::Settings, String> {
-        dataflows::trends::Settings::new(&Knobs {
-            retention_h: self.retention_h,
-            history_windows: self.history_windows,
-            alpha: self.alpha,
-            items_min: self.items_min,
-            authors_min: self.authors_min,
-            ratio_min: self.ratio_min,
-            score_min: self.score_min,
-            continue_ratio_min: self.continue_ratio_min,
-            burst_max_h: self.burst_max_h,
-            prior_items: self.prior_items,
-            cells_max: self.cells_max,
-            singles_max: self.singles_max,
-        })
-        .map_err(|message| format!("trends.{message}"))
+        dataflows::trends::Settings::new(&self.graph).map_err(|message| format!("trends.graph.{message}"))
     }
 }
 
@@ -132,35 +104,6 @@ impl View {
         let within = |at: Millis| at >= trend.since && trend.until.is_none_or(|until| at < until);
         self.examples.of(&trend.subject, within, max)
     }
-}
-
-/// Keeps the trends of the view current until shutdown; `caught_up` is called once it has read
-/// what was there at the start. Blocks.
-pub fn follow_trends(
-    log: &dyn Log,
-    view: &RwLock<View>,
-    caught_up: impl FnOnce(),
-    shutdown: &Shutdown,
-) -> Result<(), LogError> {
-    follow(log, topic::TRENDS, |records| apply(view, &records), caught_up, shutdown)
-}
-
-/// Keeps the items of the view current until shutdown; `now_ms` says how far back they go.
-/// Blocks.
-pub fn follow_items(
-    log: &dyn Log,
-    view: &RwLock<View>,
-    settings: &Settings,
-    now_ms: i64,
-    shutdown: &Shutdown,
-) -> Result<(), LogError> {
-    let since_ms = now_ms.saturating_sub(settings.retention_h.saturating_mul(HOUR_MS));
-    follow_since(log, topic::ENRICHED, since_ms, |records| apply(view, &records), || {}, shutdown)
-}
-
-fn apply(view: &RwLock<View>, records: &[Stored]) {
-    let mut view = view.write();
-    records.iter().for_each(|stored| view.apply(stored));
 }
 
 #[cfg(test)]

@@ -7,15 +7,11 @@ pub mod api;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use dataflows::record::{Stored, topic};
+use dataflows::record::Stored;
 use dataflows::time::Millis;
 use dataflows::volume::cell::parse_record_key;
 use dataflows::volume::{By, Dimension, Sums, VolumeCell, Window};
 use differential_dataflow::difference::Semigroup;
-use parking_lot::RwLock;
-
-use crate::log::{Log, LogError};
-use crate::ops::shutdown::Shutdown;
 
 /// What to select, and how to group it. `None` filters nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,19 +197,4 @@ fn cell(query: &Query, start: i64, names: Names, values: &Values) -> VolumeCell 
         comments: sums.comments,
         shares: sums.shares,
     }
-}
-
-/// Keeps the view current until shutdown; `caught_up` is called once it has read
-/// what was there at the start. Blocks.
-pub fn follow(
-    log: &dyn Log,
-    view: &RwLock<View>,
-    caught_up: impl FnOnce(),
-    shutdown: &Shutdown,
-) -> Result<(), LogError> {
-    let apply = |records: Vec<Stored>| {
-        let mut view = view.write();
-        records.iter().for_each(|stored| view.apply(stored));
-    };
-    crate::log::follow(log, topic::VOLUME, apply, caught_up, shutdown)
 }

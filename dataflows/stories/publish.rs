@@ -106,7 +106,7 @@ impl State {
     }
 
     /// All parts of one epoch in; its records out, in the order of story ids.
-    pub fn step(&mut self, parts: impl Iterator<Item = Part>, out: &mut Vec<Record>) {
+    pub fn step(&mut self, parts: Vec<Part>, out: &mut Vec<Record>) {
         let was_behind = self.is_behind();
         let mut touched = self.apply(parts);
         if self.is_behind() {
@@ -124,7 +124,7 @@ impl State {
         out.extend(changes.into_iter().map(|(id, story)| self.record(id, story.as_ref())));
     }
 
-    fn apply(&mut self, parts: impl Iterator<Item = Part>) -> Touched {
+    fn apply(&mut self, parts: Vec<Part>) -> Touched {
         let (mut touched, mut entered) = (Touched::default(), Vec::new());
         let mut said: BTreeMap<Said, isize> = BTreeMap::new();
         for part in parts {

@@ -14,6 +14,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use crate::time::{HOUR_MS, MINUTE_MS, Millis};
 
 /// Length of the windows in which trends are counted.
@@ -53,8 +55,9 @@ pub struct Settings {
     pub singles_max: usize,
 }
 
-/// The knobs that [`Settings`] are made of.
-#[derive(Clone, Copy, Debug)]
+/// Table `[trends.graph]`: the knobs that [`Settings`] are made of.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Knobs {
     pub retention_h: i64,
     pub history_windows: usize,

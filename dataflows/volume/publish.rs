@@ -121,7 +121,7 @@ impl State {
     }
 
     /// All parts of one epoch in; its records out.
-    pub fn step(&mut self, epoch: Epoch, parts: impl Iterator<Item = Part>, out: &mut Vec<Record>) {
+    pub fn step(&mut self, epoch: Epoch, parts: Vec<Part>, out: &mut Vec<Record>) {
         let mut clock = self.clock;
         for part in parts {
             match part {

@@ -24,9 +24,8 @@ use super::rule::{self, Rule};
 use super::sample::Samples;
 use super::trial::{self, Trial};
 use crate::discord::routes::Route;
-use crate::log::{Log, LogError, follow};
+use crate::log::{Log, LogError};
 use crate::ops::http::Problem;
-use crate::ops::shutdown::Shutdown;
 
 /// Alerts that are shown.
 pub const ALERTS_MAX: usize = 5_000;
@@ -178,15 +177,6 @@ async fn test(api: Api, trials: Arc<Semaphore>, asked: Parameters<OfRule>) -> Re
         Ok(Err(error)) => Err(Problem::unavailable(error.to_string(), RETRY_AFTER_S)),
         Err(_) => Err(Problem::internal("the trial failed")),
     }
-}
-
-/// Keeps the view current until shutdown. Blocks.
-pub fn follow_alerts(log: &dyn Log, view: &RwLock<View>, shutdown: &Shutdown) -> Result<(), LogError> {
-    let apply = |records: Vec<Stored>| {
-        let mut view = view.write();
-        records.iter().for_each(|stored| view.apply(stored));
-    };
-    follow(log, topic::ALERTS, apply, || {}, shutdown)
 }
 
 /// Every alert that the log has, for a command without a process.

@@ -51,6 +51,7 @@ pub struct SourceSample {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DiskSample {
     pub free_bytes: u64,
+    /// Without what the file system keeps back for others, so that shares are those of df.
     pub size_bytes: u64,
 }
 

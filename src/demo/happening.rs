@@ -173,12 +173,11 @@ impl Happening {
             [
                 plain(&story.title),
                 format!(
-                    "{} items by {} authors on {}; first on {} at {}; {}",
+                    "{} items by {} authors on {}, first on {}: {}",
                     story.items,
                     story.authors,
                     platforms.join(", "),
                     story.first_seen.platform,
-                    story.first_seen.at,
                     story.why
                 ),
             ]

@@ -44,7 +44,7 @@ pub struct Args {
     /// One more range of seeds, FROM..TO (TO excluded)
     #[arg(long, value_name = "RANGE")]
     pub seeds: Option<String>,
-    /// Changes a knob, as in trends.score_min=5
+    /// Changes a knob, as in trends.graph.score_min=5
     #[arg(long, value_name = "KNOB=VALUE")]
     pub set: Vec<String>,
     /// Prints what was missed, and what was found that was not hidden

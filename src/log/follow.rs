@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dataflows::record::{Stored, TopicPartition};
+use parking_lot::RwLock;
 
 use super::{Log, LogError};
 use crate::ops::shutdown::Shutdown;
@@ -12,24 +13,15 @@ const WAIT: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(1);
 const READ_BYTES_MAX: usize = 4 << 20;
 
-/// Gives every batch of committed records to `apply` until shutdown; says once that
-/// everything there was at the start is through. Blocks.
-pub fn follow(
-    log: &dyn Log,
-    topic: &str,
-    apply: impl FnMut(Vec<Stored>),
-    caught_up: impl FnOnce(),
-    shutdown: &Shutdown,
-) -> Result<(), LogError> {
-    follow_since(log, topic, i64::MIN, apply, caught_up, shutdown)
-}
-
-/// As [`follow`], from the first record of `since_ms` or later.
-pub fn follow_since(
+/// Gives every committed record from `since_ms` on ([`i64::MIN`]: from the beginning) to
+/// `apply`, under the view's lock, until shutdown; says once that everything there was at
+/// the start is through. Blocks.
+pub fn keep<V>(
     log: &dyn Log,
     topic: &str,
     since_ms: i64,
-    mut apply: impl FnMut(Vec<Stored>),
+    view: &RwLock<V>,
+    apply: impl Fn(&mut V, &Stored),
     caught_up: impl FnOnce(),
     shutdown: &Shutdown,
 ) -> Result<(), LogError> {
@@ -46,7 +38,11 @@ pub fn follow_since(
             (caught_up.take().expect("just seen"))();
         }
         match reader.poll(WAIT, READ_BYTES_MAX) {
-            Ok(records) => apply(records),
+            Ok(records) if records.is_empty() => {}
+            Ok(records) => {
+                let mut view = view.write();
+                records.iter().for_each(|stored| apply(&mut view, stored));
+            }
             Err(LogError::Retry(error)) => {
                 tracing::warn!(error, topic, "following the topic failed and is tried again");
                 std::thread::sleep(RETRY);

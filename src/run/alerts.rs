@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
+use dataflows::record::topic;
 use dataflows::time::Millis;
 use parking_lot::{Mutex, RwLock};
 
+use super::Thread;
 use super::discord::{access, guarded, routes};
-use super::{Thread, spawn};
-use crate::alerts::api::{Api, View, follow_alerts, router};
+use super::views::keep;
+use crate::alerts::api::{Api, View, router};
 use crate::alerts::engine::Engine;
 use crate::alerts::rule::{self, Rule};
 use crate::alerts::sample::{DeliverySample, DiskSample, Sample, Samples, SourceSample};
@@ -68,10 +70,7 @@ pub(super) fn start(
             Engine::open(log.as_ref(), settings, rules, &routes, samples, sampler)?.run(&stop)
         })?
     };
-    let following = {
-        let (log, view, shutdown) = (Arc::clone(log), Arc::clone(&view), node.shutdown.clone());
-        spawn("alert-view", move || follow_alerts(log.as_ref(), &view, &shutdown))?
-    };
+    let following = keep(node, log, (topic::ALERTS, i64::MIN), &view, View::apply, None)?;
     let (rules, routes) = (Arc::new(rules), Arc::new(routes));
     let router = router(Api { view, log: Arc::clone(log), settings, rules, routes, samples });
     Ok((vec![engine, following], router))
@@ -128,7 +127,7 @@ fn sample(
     Sample {
         at,
         sources,
-        disk: disk.map(|disk| DiskSample { free_bytes: disk.free_bytes, size_bytes: disk.size_bytes }),
+        disk: disk.map(|disk| DiskSample { free_bytes: disk.free_bytes, size_bytes: disk.usable_bytes }),
         delivery: report.publishing.then_some(delivery),
     }
 }

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use axum::Router;
+use dataflows::record::{Stored, topic};
+use dataflows::time::HOUR_MS;
 use parking_lot::RwLock;
 
 use super::{Thread, now_ms, spawn};
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::ops::exit::Failure;
 use crate::ops::node::Node;
 use crate::volume::View;
@@ -23,12 +25,15 @@ pub(super) fn start(
     let trends = Arc::new(RwLock::new(trends::View::new(&node.config.trends)));
     let stories = Arc::new(RwLock::new(stories::View::default()));
     let letters = Arc::new(RwLock::new(dead_letters::View::default()));
+    let whole = |topic| (topic, i64::MIN);
+    let trended_ms = node.config.trends.graph.retention_h.saturating_mul(HOUR_MS);
+    let items = (topic::ENRICHED, now_ms().saturating_sub(trended_ms));
     let threads = vec![
-        follow_volume(node, log, &cells)?,
-        follow_trends(node, log, &trends)?,
-        follow_trend_items(node, log, &trends)?,
-        follow_stories(node, log, &stories)?,
-        follow_dead_letters(node, log, &letters)?,
+        keep(node, log, whole(topic::VOLUME), &cells, View::apply, Some("volume view"))?,
+        keep(node, log, whole(topic::TRENDS), &trends, trends::View::apply, Some("trends view"))?,
+        keep(node, log, items, &trends, trends::View::apply, None)?,
+        keep(node, log, whole(topic::STORIES), &stories, stories::View::apply, Some("stories view"))?,
+        keep(node, log, whole(topic::DEAD_LETTERS), &letters, dead_letters::View::apply, None)?,
     ];
     let routers = vec![
         volume::api::routes(cells),
@@ -40,49 +45,19 @@ pub(super) fn start(
     Ok((threads, routers))
 }
 
-fn follow_volume(node: &Node, log: &Arc<dyn Log>, view: &Arc<RwLock<View>>) -> Result<Thread, Failure> {
-    let condition = node.health.condition("volume view");
-    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
-    spawn("volume-view", move || volume::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
-}
-
-fn follow_trends(
+/// A thread that keeps a view current; readiness waits for it where it has a condition.
+pub(super) fn keep<V: Send + Sync + 'static>(
     node: &Node,
     log: &Arc<dyn Log>,
-    view: &Arc<RwLock<trends::View>>,
+    (topic, since_ms): (&'static str, i64),
+    view: &Arc<RwLock<V>>,
+    apply: fn(&mut V, &Stored),
+    condition: Option<&'static str>,
 ) -> Result<Thread, Failure> {
-    let condition = node.health.condition("trends view");
+    let condition = condition.map(|name| node.health.condition(name));
     let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
-    spawn("trends-view", move || {
-        trends::follow_trends(log.as_ref(), &view, move || condition.met(), &shutdown)
+    spawn(&format!("view-{topic}"), move || {
+        let caught_up = move || condition.into_iter().for_each(|condition| condition.met());
+        log::keep(log.as_ref(), topic, since_ms, &view, apply, caught_up, &shutdown)
     })
-}
-
-fn follow_trend_items(
-    node: &Node,
-    log: &Arc<dyn Log>,
-    view: &Arc<RwLock<trends::View>>,
-) -> Result<Thread, Failure> {
-    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
-    let settings = node.config.trends.clone();
-    spawn("trend-items", move || trends::follow_items(log.as_ref(), &view, &settings, now_ms(), &shutdown))
-}
-
-fn follow_stories(
-    node: &Node,
-    log: &Arc<dyn Log>,
-    view: &Arc<RwLock<stories::View>>,
-) -> Result<Thread, Failure> {
-    let condition = node.health.condition("stories view");
-    let (log, view, shutdown) = (Arc::clone(log), Arc::clone(view), node.shutdown.clone());
-    spawn("stories-view", move || stories::follow(log.as_ref(), &view, move || condition.met(), &shutdown))
-}
-
-fn follow_dead_letters(
-    node: &Node,
-    log: &Arc<dyn Log>,
-    letters: &Arc<RwLock<dead_letters::View>>,
-) -> Result<Thread, Failure> {
-    let (log, letters, shutdown) = (Arc::clone(log), Arc::clone(letters), node.shutdown.clone());
-    spawn("dead-letter-view", move || dead_letters::follow_letters(log.as_ref(), &letters, &shutdown))
 }

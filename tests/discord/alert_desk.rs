@@ -204,7 +204,8 @@ pub fn next(before: &Enriched, at: i64, text: Option<&str>) -> Enriched {
 pub fn cell(log: &dyn Log, start: i64, by: &[&str], topic_name: Option<&str>, scored: i64, mean_e4: i64) {
     let value = json!({
         "window": "1h", "start": Millis(start), "by": by, "platform": null, "topic": topic_name, "channel": null,
-        "count": scored, "scored": scored, "compound_sum": scored * mean_e4,
+        "count": scored, "scored": scored, "compound_sum": scored * mean_e4, "compound_mean": mean_e4 as f64 / 1e4,
+        "authors": 1, "views": 0, "likes": 0, "comments": 0, "shares": 0,
     });
     let key = format!("{start} {by:?} {topic_name:?}");
     log.append(vec![record(topic::VOLUME, &key, value.to_string().into_bytes(), start)]).expect("appended");

@@ -14,7 +14,7 @@ fn the_figures_on_made_up_days_do_not_fall() {
 
 #[test]
 fn a_stricter_knob_finds_less() {
-    let strict = settings(&["trends.score_min=40".into()]).expect("valid");
+    let strict = settings(&["trends.graph.score_min=40".into()]).expect("valid");
     let figures = evaluate(201..202, &strict, 1, 10, 0);
     assert!(!figures.is_good() && figures.false_alarms == 0, "{figures:#?}");
 }

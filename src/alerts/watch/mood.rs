@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dataflows::record::Stored;
 use dataflows::time::{HOUR_MS, Millis};
-use serde::Deserialize;
+use dataflows::volume::{Dimension, VolumeCell, Window};
 
 use super::{Reading, Readings, rounded, signed};
 use crate::alerts::metrics;
@@ -51,22 +51,6 @@ impl Sum {
     }
 }
 
-/// A record of results.volume, as far as it is needed here.
-#[derive(Deserialize)]
-struct Cell {
-    window: String,
-    start: Millis,
-    by: Vec<String>,
-    #[serde(default)]
-    platform: Option<String>,
-    #[serde(default)]
-    topic: Option<String>,
-    #[serde(default)]
-    scored: i64,
-    #[serde(default)]
-    compound_sum: i64,
-}
-
 impl Moods {
     pub fn new(cells_max: usize) -> Self {
         Self { hours: BTreeMap::new(), by_record: HashMap::new(), cells_max }
@@ -83,19 +67,21 @@ impl Moods {
             cells.remove(&place);
         }
         let Some(value) = &stored.value else { return };
-        let cell: Cell = match serde_json::from_slice(value) {
+        let cell: VolumeCell = match serde_json::from_slice(value) {
             Ok(cell) => cell,
             Err(error) => {
                 tracing::warn!(%error, offset = stored.offset, "a record of results.volume is unreadable");
                 return;
             }
         };
-        let has = |name: &str| cell.by.iter().any(|by| by == name);
-        let whole = (has("platform") == cell.platform.is_some()) && (has("topic") == cell.topic.is_some());
-        if cell.window != "1h" || has("channel") || !whole {
+        let by = cell.by();
+        let place = (cell.platform.flatten(), cell.topic.flatten());
+        // Of cells by a dimension those count that have one.
+        let named =
+            by.has(Dimension::Platform) == place.0.is_some() && by.has(Dimension::Topic) == place.1.is_some();
+        if cell.window != Window::Hour || by.has(Dimension::Channel) || !named {
             return;
         }
-        let place = (cell.platform, cell.topic);
         let sum = Sum { scored: cell.scored, compound_e4: cell.compound_sum };
         self.hours.entry(cell.start).or_default().insert(place.clone(), sum);
         self.by_record.insert(stored.key.clone(), (cell.start, place));

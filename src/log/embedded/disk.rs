@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::log::LogError;
+use crate::ops::metrics::disk_space;
 
 /// The answer is asked for again this often: at most a second of writes late.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,8 +34,7 @@ impl Disk {
 
     fn measure(&self) -> Option<String> {
         // A file system that cannot say is not taken for a full one.
-        let stat = rustix::fs::statvfs(&self.folder).ok()?;
-        let free_percent = 100.0 * stat.f_bavail as f64 / stat.f_blocks.max(1) as f64;
+        let free_percent = disk_space(&self.folder).ok()?.free_percent();
         (free_percent < self.free_min_percent).then(|| {
             format!(
                 "{free_percent:.1} % of the disk of {} is free, {} % must stay free (log.embedded.disk_free_min_percent)",
