@@ -1,7 +1,8 @@
 //! Stories as they can be asked for: a view of results.stories in memory.
 //!
 //! A cache of the topic: it starts empty, reads from the beginning, and follows. It holds
-//! what the topic holds, which has its own retention.
+//! what the topic holds: at most half as many stories as the graph holds items
+//! (`stories.graph.items_max`), and merged ones until they expire.
 
 pub mod api;
 

@@ -2,9 +2,11 @@
 //!
 //! Consumes committed records of the topics asked for, produces one event each: `event` is
 //! the topic, `data` the line that `topics tail --json` gives, `id` the positions after
-//! it. A client that comes back with `Last-Event-ID` goes on there, so nothing is missed
-//! and nothing comes twice; one without begins at the end, or at the beginning with
-//! `from=beginning`. Comments keep an idle connection open.
+//! it. A client that comes back with `Last-Event-ID` goes on there, so nothing comes twice
+//! and nothing is missed that the topics still keep; one without begins at the end, or at
+//! the beginning with `from=beginning`. An id without data comes first, so that a client
+//! that lost its connection before the first event goes on as well. Comments keep an idle
+//! connection open.
 //!
 //! Limits: `STREAMS_MAX` at a time, `EVENTS_WAITING_MAX` events that wait for a slow
 //! client; then reading waits, and the log keeps what is not read.
@@ -151,6 +153,9 @@ fn feed(
     events: &mpsc::Sender<Event>,
     shutdown: &Shutdown,
 ) {
+    if events.blocking_send(Event::default().id(id(&positions))).is_err() {
+        return;
+    }
     while !events.is_closed() && !shutdown.is_triggered() {
         let batch = match reader.poll(WAIT, READ_BYTES_MAX) {
             Ok(batch) => batch,

@@ -124,14 +124,31 @@ fn stories_trends_and_alerts_are_shown_with_why_and_stream_as_they_come() {
     let url = program.url("/v1/stream?from=beginning&topics=alerts,results.stories,results.trends");
     let kinds = ["event: alerts", "event: results.stories", "event: results.trends"];
     let all = stream(&url, None, |text| kinds.iter().all(|kind| text.contains(kind)));
-    let first = all.lines().find_map(|line| line.strip_prefix("id: ")).expect("events have ids");
+    let ids: Vec<&str> = all.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     let events = |text: &str| {
         text.lines().filter(|line| line.starts_with("data: ")).map(str::to_string).collect::<Vec<_>>()
     };
     let told = events(&all);
-    // It ends only when nothing is missed.
-    let rest = stream(&url, Some(first), |text| told[1..].iter().all(|event| text.contains(event)));
+    // The first id is that of the beginning. Both end only when nothing is missed.
+    let again = stream(&url, Some(ids[0]), |text| told.iter().all(|event| text.contains(event)));
+    assert!(events(&again).len() >= told.len());
+    let rest = stream(&url, Some(ids[1]), |text| told[1..].iter().all(|event| text.contains(event)));
     assert!(!events(&rest).contains(&told[0]), "what was seen does not come again");
+}
+
+#[test]
+fn what_has_no_answer_hides_nothing_else() {
+    let program = Program::start(|command, config| {
+        std::fs::write(config.join("sources.toml"), "source = []\n").expect("can be written");
+        // Alerts are decided where messages are delivered.
+        command.args(["--set", "embed.enabled=false", "--roles", "poll,serve"]);
+    });
+    eventually("readiness", || program.get("/readyz"));
+    program.post(&some_events());
+    let browser = Browser::start(false);
+    browser.open(&program.url("/"));
+    browser.find("//section[@aria-label='Alerts']//p[contains(., '404')]");
+    browser.find("//section[@aria-label='By topic']//button[.='sport']");
 }
 
 /// What a stream says until that is enough.

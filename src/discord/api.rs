@@ -28,7 +28,7 @@ use crate::log::{Log, LogError, Reader};
 use crate::ops::http::Problem;
 
 const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 200;
+pub(super) const LIMIT_MAX: usize = 200;
 /// Digests shown; older ones are in the topic.
 const DIGESTS_MAX: usize = 1_000;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;

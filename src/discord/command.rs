@@ -24,6 +24,8 @@ use crate::log::{Log, LogError};
 const DELIVERY_WAIT: Duration = Duration::from_secs(60);
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(30);
 const CANDIDATES_SHOWN: usize = 60;
+/// Candidates of a preview as JSON, wherever it is decided.
+const CANDIDATES_MAX: usize = super::api::LIMIT_MAX;
 
 mod outbox;
 
@@ -247,10 +249,7 @@ impl DigestCommand {
             Self::Preview { route, json } => {
                 let previews = match &context.place {
                     Place::Process(remote) => {
-                        remote
-                            .ask(reqwest::Method::GET, &path("/v1/digests/preview", route.as_deref()), None)
-                            .await?
-                            .1
+                        remote.ask(reqwest::Method::GET, &preview_path(route.as_deref()), None).await?.1
                     }
                     Place::Log(log) => {
                         let (log, context) = (log.clone(), context.clone());
@@ -258,7 +257,9 @@ impl DigestCommand {
                             let health = Arc::new(Health::default());
                             let digester =
                                 Digester::open(log.as_ref(), context.settings, context.routes, health, true)?;
-                            Ok(digester.preview(route.as_deref())?)
+                            let mut previews = digester.preview(route.as_deref())?;
+                            previews.iter_mut().for_each(|p| p.candidates.truncate(CANDIDATES_MAX));
+                            Ok(previews)
                         })
                         .await?
                     }
@@ -281,6 +282,12 @@ impl DigestCommand {
             },
         }
     }
+}
+
+fn preview_path(route: Option<&str>) -> String {
+    let path = path("/v1/digests/preview", route);
+    let sign = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{sign}limit={CANDIDATES_MAX}")
 }
 
 fn path(base: &str, route: Option<&str>) -> String {
@@ -356,8 +363,9 @@ pub fn preview_text(shown: &Preview) -> String {
             text.push_str(&format!("         because {}\n", candidate.verdict));
         }
     }
-    if shown.candidates_total > CANDIDATES_SHOWN {
-        text.push_str(&format!("and {} more candidates\n", shown.candidates_total - CANDIDATES_SHOWN));
+    let told = shown.candidates.len().min(CANDIDATES_SHOWN);
+    if shown.candidates_total > told {
+        text.push_str(&format!("and {} more candidates\n", shown.candidates_total - told));
     }
     text
 }

@@ -27,7 +27,7 @@ use super::routes::Route;
 use super::targets::Targets;
 use super::transport::{Transport, TransportError};
 use super::{Access, Settings};
-use crate::log::{Committer, Log, LogError, Reader, Transaction};
+use crate::log::{Committer, Log, LogError, Reader, Transaction, commit};
 
 mod post;
 mod settle;
@@ -37,9 +37,6 @@ pub const GROUP: &str = "deliver";
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long an idle step waits for records.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
-/// Tries of a commit that the log says may succeed later.
-const COMMIT_TRIES_MAX: u32 = 20;
-const COMMIT_PAUSE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
@@ -278,18 +275,7 @@ impl Deliverer {
     fn commit(&mut self, records: Vec<Record>) -> Result<(), DeliverError> {
         let positions = self.reader.positions();
         let transaction = Transaction { group: GROUP.to_string(), records, positions };
-        let mut tries = 0;
-        loop {
-            match self.committer.commit(&transaction) {
-                Ok(()) => return Ok(()),
-                Err(LogError::Retry(reason)) if tries < COMMIT_TRIES_MAX => {
-                    tries += 1;
-                    tracing::warn!(reason, tries, "the log does not take a delivery yet");
-                    std::thread::sleep(COMMIT_PAUSE);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(commit(self.committer.as_mut(), &transaction)?)
     }
 
     fn postpone(&mut self, key: &str, until: i64) {

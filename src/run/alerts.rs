@@ -70,7 +70,7 @@ pub(super) fn start(
             Engine::open(log.as_ref(), settings, rules, &routes, samples, sampler)?.run(&stop)
         })?
     };
-    let following = keep(node, log, (topic::ALERTS, i64::MIN), &view, View::apply, None)?;
+    let following = keep(node, log, (topic::ALERTS, i64::MIN), &view, View::apply, Some("alerts view"))?;
     let (rules, routes) = (Arc::new(rules), Arc::new(routes));
     let router = router(Api { view, log: Arc::clone(log), settings, rules, routes, samples });
     Ok((vec![engine, following], router))

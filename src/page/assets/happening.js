@@ -1,9 +1,19 @@
 // What matters now: alerts, stories, trends. Each says why it is there.
-import { card, count, el, mood, nothing, outside, when } from "/assets/dom.js";
+import { Refusal, ask, card, count, el, mood, nothing, outside, when } from "/assets/dom.js";
 
 const ALERTS = 8, STORIES = 10, TRENDS = 12;
 
 export const ASKED = { alerts: `/v1/alerts?limit=${ALERTS}`, stories: `/v1/stories?limit=${STORIES}`, trends: `/v1/trends?limit=${TRENDS}` };
+
+// One part that has no answer, such as alerts where none are delivered, hides no other.
+export async function asked_or_why(path, signal) {
+  try {
+    return await ask(path, signal);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { refused: error.message };
+  }
+}
 
 const KIND = { critical: "bad", warning: "warn", info: "soft" };
 
@@ -36,7 +46,8 @@ function hours(story) {
 }
 
 function story(found) {
-  const also = found.platforms.slice(1).map((place) => el("span", {}, " ", outside(place.url, place.platform), ` (${count(place.items)})`));
+  const told = found.representative.split(":", 1)[0];
+  const also = found.platforms.filter((place) => place.platform !== told).map((place) => el("span", {}, " ", outside(place.url, place.platform), ` (${count(place.items)})`));
   return el("li", {},
     el("div", { class: "text" }, outside(found.url, found.title)),
     el("div", { class: "soft small" }, `${count(found.items)} items by ${count(found.authors)} authors · first on ${found.first_seen.platform} `, when(found.first_seen.at),
@@ -55,13 +66,13 @@ function trend(found) {
     found.examples?.length ? el("ul", { class: "plain small" }, found.examples.map((item) => el("li", { class: "text" }, outside(item.url, item.title ?? item.id), el("span", { class: "soft" }, ` ${item.platform}`)))) : null);
 }
 
-const list = (items, draw, because) => (items.length ? el("ul", { class: "plain" }, items.map(draw)) : nothing(because));
+const list = (answer, items, draw, because) => answer.refused ? nothing(answer.refused) : (items.length ? el("ul", { class: "plain" }, items.map(draw)) : nothing(because));
 
 export function happening({ alerts, stories, trends }, because) {
   return [
-    card("Alerts", list(alerts.items, alert, `no alert yet, because ${because("no rule of alerts.toml found what it looks for")}`)),
+    card("Alerts", list(alerts, alerts.items, alert, `no alert yet, because ${because("no rule of alerts.toml found what it looks for")}`)),
     el("div", { class: "columns" },
-      card("Stories", list(stories.stories.filter((found) => !found.merged_into), story, `no story yet, because ${because("no two authors or platforms have published the same thing in three days")}`)),
-      card("Trends", list(trends.trends, trend, `no trend yet, because ${because("nothing was mentioned much more often than usual; what is usual takes hours to learn")}`))),
+      card("Stories", list(stories, stories.stories?.filter((found) => !found.merged_into), story, `no story yet, because ${because("no two authors or platforms have published the same thing in three days")}`)),
+      card("Trends", list(trends, trends.trends, trend, `no trend yet, because ${because("nothing was mentioned much more often than usual; what is usual takes hours to learn")}`))),
   ];
 }

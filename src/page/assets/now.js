@@ -1,7 +1,7 @@
 // What is happening now: alerts, stories and trends, and volume and mood with drill-down
 // by platform, topic and channel.
 import { timeline } from "/assets/charts.js";
-import { ASKED, happening } from "/assets/happening.js";
+import { ASKED, asked_or_why, happening } from "/assets/happening.js";
 import { ask, card, count, el, mood, nothing, query, table } from "/assets/dom.js";
 
 const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
@@ -86,7 +86,7 @@ export async function now({ signal, redraw, because }) {
   const asked = { window: chosen.window, from, to, ...filters };
   const open = DIMENSIONS.filter((dimension) => chosen[dimension] === null);
   const [alerts, stories, trends, all, ...lists] = await Promise.all([
-    ...[ASKED.alerts, ASKED.stories, ASKED.trends].map((path) => ask(path, signal)),
+    ...[ASKED.alerts, ASKED.stories, ASKED.trends].map((path) => asked_or_why(path, signal)),
     cells(asked, signal),
     ...open.map((dimension) => cells({ ...asked, by: dimension }, signal)),
   ]);
