@@ -1,11 +1,14 @@
 //! What is understood of a text: our sentiment against the reference implementation itself,
 //! on every text of its four ground-truth sets and on thousands of made-up ones; and what is
-//! masked, by figures and through the real program; and which bursts are found.
+//! masked, by figures and through the real program; which bursts and which stories
+//! are found.
 
 #[path = "text/pii.rs"]
 mod pii;
 #[path = "text/redaction.rs"]
 mod redaction;
+#[path = "text/stories.rs"]
+mod stories;
 #[path = "text/trends.rs"]
 mod trends;
 

@@ -112,6 +112,12 @@ pub fn run(args: &Args, config: &Config, cache: Option<&Path>, out: &mut dyn Wri
     Ok(rows.iter().all(Row::is_good))
 }
 
+/// The figures by words alone, of each half.
+pub fn by_words(settings: &Settings) -> anyhow::Result<Vec<Row>> {
+    let row_of = |(half, texts)| row(half, &texts::parse(texts)?, settings, None);
+    HALVES.into_iter().map(row_of).collect()
+}
+
 fn row(
     half: &'static str,
     texts: &[Labelled],
