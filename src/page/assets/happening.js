@@ -1,9 +1,11 @@
 // What matters now: alerts, stories, trends. Each says why it is there.
 import { Refusal, ask, card, count, el, mood, nothing, outside, when } from "/assets/dom.js";
 
-const ALERTS = 8, STORIES = 10, TRENDS = 12;
+const ALERTS = 8, STORIES = 8, TRENDS = 12;
+// Of so many with the newest activity those are shown that are on most platforms.
+const STORIES_WEIGHED = 200;
 
-export const ASKED = { alerts: `/v1/alerts?limit=${ALERTS}`, stories: `/v1/stories?limit=${STORIES}`, trends: `/v1/trends?limit=${TRENDS}` };
+export const ASKED = { alerts: `/v1/alerts?limit=${ALERTS}`, stories: `/v1/stories?limit=${STORIES_WEIGHED}`, trends: `/v1/trends?limit=${TRENDS}` };
 
 // One part that has no answer, such as alerts where none are delivered, hides no other.
 export async function asked_or_why(path, signal) {
@@ -68,11 +70,14 @@ function trend(found) {
 
 const list = (answer, items, draw, because) => answer.refused ? nothing(answer.refused) : (items.length ? el("ul", { class: "plain" }, items.map(draw)) : nothing(because));
 
+// On most platforms first, of these the newest; they come with the newest activity first.
+const spread = (stories) => stories?.filter((found) => !found.merged_into).sort((a, b) => b.platforms.length - a.platforms.length).slice(0, STORIES);
+
 export function happening({ alerts, stories, trends }, because) {
   return [
     card("Alerts", list(alerts, alerts.items, alert, `no alert yet, because ${because("no rule of alerts.toml found what it looks for")}`)),
     el("div", { class: "columns" },
-      card("Stories", list(stories, stories.stories?.filter((found) => !found.merged_into), story, `no story yet, because ${because("no two authors or platforms have published the same thing in three days")}`)),
+      card("Stories", list(stories, spread(stories.stories), story, `no story yet, because ${because("no two authors or platforms have published the same thing in three days")}`)),
       card("Trends", list(trends, trends.trends, trend, `no trend yet, because ${because("nothing was mentioned much more often than usual; what is usual takes hours to learn")}`))),
   ];
 }
