@@ -67,8 +67,6 @@ use split::Said;
 /// What one worker shows of its part of the graph.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    /// The pipeline clock of the last complete epoch.
-    pub clock_ms: Cell<i64>,
     /// Content ids held by this worker.
     pub items: Cell<usize>,
     /// Bands with an item on this worker.
@@ -106,9 +104,11 @@ pub fn stories<'scope>(
     publish(others, said, settings.clone(), Rc::clone(gauges))
 }
 
-/// Decodes the topics: changes, those of the clock for every worker, and dead letters.
+/// Decodes the topics: changes, those of the clock for every worker, and dead letters but
+/// of what is read again.
 pub fn decoded<'scope>(
     stored: StreamVec<'scope, Epoch, Stored>,
+    is_again: impl Fn(&Stored) -> bool + 'static,
 ) -> (StreamVec<'scope, Epoch, Routed>, StreamVec<'scope, Epoch, Record>) {
     let scope = stored.scope();
     let peers = scope.peers() as u64;
@@ -129,6 +129,7 @@ pub fn decoded<'scope>(
                     match decode::decode(&stored) {
                         Ok(Some(change)) => changes.give(routed(change)),
                         Ok(None) => {}
+                        Err(_) if is_again(&stored) => {}
                         Err(fault) => faults.give(dead_letter("stories", &stored, &fault)),
                     }
                 }
@@ -261,7 +262,6 @@ fn publish<'scope>(
     let parts = others.map(|part| (PUBLISHER, 0, part)).concat(said);
     whole_epochs(parts, "PublishStories", move |_epoch, parts, records| {
         state.step(parts, records);
-        gauges.clock_ms.set(state.clock().0);
         gauges.linked.set(state.linked());
         gauges.stories.set(state.stories());
         gauges.behind.set(state.is_behind());

@@ -81,6 +81,9 @@ pub struct Gauges {
 /// A change of what the arrangement holds.
 pub type Change = (Key, Epoch, isize);
 type Trace = TraceAgent<KeySpine<Key, Epoch, isize>>;
+type Signals<'scope> = StreamVec<'scope, Epoch, Signal>;
+/// Each goes to the worker that its first number names.
+type Parts<'scope> = StreamVec<'scope, Epoch, Routed<Part>>;
 
 /// What travels to the gates.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
@@ -129,11 +132,7 @@ fn touch<'scope>(
     settings: Settings,
     hash: RandomState,
     gauges: Rc<Gauges>,
-) -> (
-    StreamVec<'scope, Epoch, Update>,
-    StreamVec<'scope, Epoch, Signal>,
-    StreamVec<'scope, Epoch, Routed<Part>>,
-) {
+) -> (StreamVec<'scope, Epoch, Update>, Signals<'scope>, Parts<'scope>) {
     let scope = updates.scope();
     let peers = scope.peers() as u64;
     let mut builder = OperatorBuilder::new("Touch".to_string(), scope);
@@ -178,10 +177,10 @@ fn touch<'scope>(
 }
 
 fn gate<'scope>(
-    signals: StreamVec<'scope, Epoch, Signal>,
+    signals: Signals<'scope>,
     settings: Settings,
     gauges: Rc<Gauges>,
-) -> (StreamVec<'scope, Epoch, Change>, StreamVec<'scope, Epoch, Routed<Part>>) {
+) -> (StreamVec<'scope, Epoch, Change>, Parts<'scope>) {
     let to = Exchange::new(|signal: &Signal| match signal {
         Signal::Touch(touch) => route(touch.subject),
         Signal::Clock(worker, _) => *worker,
@@ -221,9 +220,7 @@ fn gate<'scope>(
 }
 
 /// Changes of items by author, a window of a subject at a time.
-fn count_parts<'scope>(
-    counts: StreamVec<'scope, Epoch, ((Key, isize), Epoch, isize)>,
-) -> StreamVec<'scope, Epoch, Routed<Part>> {
+fn count_parts<'scope>(counts: StreamVec<'scope, Epoch, ((Key, isize), Epoch, isize)>) -> Parts<'scope> {
     counts.unary::<CapacityContainerBuilder<Vec<Routed<Part>>>, _, _, _>(
         Pipeline,
         "TrendCounts",
@@ -254,7 +251,7 @@ fn count_parts<'scope>(
 }
 
 fn publish<'scope>(
-    parts: StreamVec<'scope, Epoch, Routed<Part>>,
+    parts: Parts<'scope>,
     settings: Settings,
     hydrated: Epoch,
     gauges: Rc<Gauges>,

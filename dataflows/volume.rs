@@ -63,6 +63,8 @@ pub struct Gauges {
     pub late: Cell<[u64; 3]>,
 }
 
+/// Each goes to the worker that its first number names.
+type Parts<'scope> = StreamVec<'scope, Epoch, Routed<Part>>;
 type CellChange = (CellKey, Epoch, Sums);
 type AuthorTrace = TraceAgent<KeySpine<(CellKey, AuthorSymbol), Epoch, isize>>;
 type AuthorChange = ((CellKey, AuthorSymbol), Epoch, isize);
@@ -93,7 +95,7 @@ pub fn volume<'scope>(
 fn author_parts<'scope>(
     distinct: StreamVec<'scope, Epoch, AuthorChange>,
     settings: Settings,
-) -> StreamVec<'scope, Epoch, Routed<Part>> {
+) -> Parts<'scope> {
     distinct.unary::<CapacityContainerBuilder<Vec<Routed<Part>>>, _, _, _>(
         Pipeline,
         "AuthorParts",
@@ -128,11 +130,7 @@ fn explode<'scope>(
     settings: Settings,
     hash: RandomState,
     gauges: Rc<Gauges>,
-) -> (
-    StreamVec<'scope, Epoch, CellChange>,
-    StreamVec<'scope, Epoch, AuthorChange>,
-    StreamVec<'scope, Epoch, Routed<Part>>,
-) {
+) -> (StreamVec<'scope, Epoch, CellChange>, StreamVec<'scope, Epoch, AuthorChange>, Parts<'scope>) {
     let scope = updates.scope();
     let peers = scope.peers() as u64;
     let mut builder = OperatorBuilder::new("Explode".to_string(), scope);
@@ -178,7 +176,7 @@ fn explode<'scope>(
 }
 
 fn publish<'scope>(
-    parts: StreamVec<'scope, Epoch, Routed<Part>>,
+    parts: Parts<'scope>,
     settings: Settings,
     hydrated: Epoch,
     gauges: Rc<Gauges>,

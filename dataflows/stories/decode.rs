@@ -41,16 +41,20 @@ struct Content<'a> {
     #[serde(borrow)]
     channel: Option<Id<'a>>,
     #[serde(borrow)]
-    title: Option<Cow<'a, str>>,
+    title: Option<Text<'a>>,
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow)]
-    url: Option<Cow<'a, str>>,
+    url: Option<Text<'a>>,
     sentiment: Option<Sentiment>,
     topics: Vec<String>,
     #[serde(default)]
     signature: Option<Signature>,
 }
+
+/// Borrowed where it has no escapes; serde borrows no `Cow` that is in an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct Id<'a> {
@@ -98,7 +102,7 @@ pub fn decode(stored: &Stored) -> Result<Option<Change>, Fault> {
 }
 
 fn versioned(id: &str, version: Version, content: Content<'_>) -> Versioned {
-    let (title, text) = (content.title.as_deref(), content.text.as_deref());
+    let (title, text) = (content.title.as_ref().map(|t| &*t.0), content.text.as_ref().map(|t| &*t.0));
     let heading = title.filter(|t| !t.trim().is_empty());
     let shown = Shown {
         id: id.into(),
@@ -106,7 +110,7 @@ fn versioned(id: &str, version: Version, content: Content<'_>) -> Versioned {
         author: content.author.or(content.channel).map(|a| a.id.into()),
         title: shortened(heading.or(text).unwrap_or_default()).into(),
         has_title: heading.is_some(),
-        url: content.url.map(Into::into),
+        url: content.url.map(|url| url.0.into()),
         topics: content.topics.into(),
         compound: content.sentiment.map(|s| s.compound_e4()),
     };
@@ -132,7 +136,7 @@ fn vector(stored: &Stored) -> Result<Option<Change>, Fault> {
         return Ok(Some(Change::VectorGone(id.into(), version)));
     };
     let embedded: Embedded<'_> = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
-    if Signature::of(&without_masks(&embedded.payload.text)).is_none() {
+    if !Signature::is_of(&without_masks(&embedded.payload.text)) {
         // Of a text that is too short: nothing will ask for it.
         return Ok(Some(Change::VectorGone(id.into(), embedded.version)));
     }

@@ -103,6 +103,36 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether the knobs make sense; errors name the knob.
+    pub fn check(&self) -> Result<(), String> {
+        const HORIZON_H_MAX: i64 = 30 * 24;
+        let hours = [("horizon_h", self.horizon_h), ("meaning_within_h", self.meaning_within_h)];
+        if let Some((knob, _)) = hours.iter().find(|(_, h)| !(1..=HORIZON_H_MAX).contains(h)) {
+            return Err(format!("{knob} is between 1 and {HORIZON_H_MAX}"));
+        }
+        let shares = [
+            ("words_alone_min", self.words_alone_min),
+            ("meaning_alone_min", self.meaning_alone_min),
+            ("words_min", self.words_min),
+            ("meaning_min", self.meaning_min),
+            ("words_close_min", self.words_close_min),
+            ("meaning_close_min", self.meaning_close_min),
+        ];
+        if let Some((knob, _)) = shares.iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
+            return Err(format!("{knob} is between 0 and 1"));
+        }
+        let counts = [
+            ("items_max", self.items_max, 2),
+            ("component_items_max", self.component_items_max, 2),
+            ("words_neighbours_max", self.words_neighbours_max, 1),
+            ("meaning_neighbours_max", self.meaning_neighbours_max, 1),
+        ];
+        match counts.iter().find(|(_, n, least)| n < least) {
+            Some((knob, _, least)) => Err(format!("{knob} is {least} at least")),
+            None => Ok(()),
+        }
+    }
+
     /// The link between two items, if there is one: a function of both, in any order.
     pub fn link(&self, a: &Item, b: &Item) -> Option<Link> {
         let words = a.signature.jaccard(&b.signature);

@@ -152,6 +152,12 @@ impl State {
                 touched.parts.insert(part);
             }
         }
+        // Only now: a part whose members all changed keeps what is known of it.
+        for part in &touched.parts {
+            if self.parts.get(part).is_some_and(|members| members.keys.is_empty()) {
+                self.parts.remove(part);
+            }
+        }
         for item in entered {
             touched.parts.extend(self.part_of.get(&item.key.symbol));
             self.items.insert(item.key.symbol, item);
@@ -170,9 +176,6 @@ impl State {
                 members.keys.remove(&key);
                 if self.part_of.get(&key.symbol) == Some(&part) {
                     self.part_of.remove(&key.symbol);
-                }
-                if members.keys.is_empty() {
-                    self.parts.remove(&part);
                 }
                 part
             }

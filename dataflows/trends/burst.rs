@@ -10,7 +10,9 @@
 //! - Everything is integers, in thousandths, so that any order of the same changes gives the
 //!   same answer.
 //! - Nothing before the range matters: whoever forgets it finds the same bursts. What is loud
-//!   where the range begins has begun before and is not told again.
+//!   where the range begins has begun before and is not told again, as far as that can be told
+//!   from the range: a long plateau becomes what is usual, and a peak on top of it may then
+//!   be told, as ended, when the plateau's beginning has left.
 
 use std::collections::BTreeMap;
 

@@ -50,7 +50,7 @@ pub struct Gate {
     settings: Settings,
     windows: BTreeMap<i32, Window>,
     edge: i64,
-    /// Cells let through, and cells with a single item.
+    /// Cells let through, and cells with a single item or without room for more.
     open: usize,
     singles: usize,
     /// Items not counted, for want of room for cells and for single items.
@@ -83,9 +83,8 @@ impl Gate {
         self.edge = edge;
         while let Some(window) = self.windows.first_entry().filter(|w| i64::from(*w.key()) < edge) {
             let window = window.remove();
-            let refused = window.cells.values().filter(|state| **state == REFUSED).count();
             self.open -= window.open;
-            self.singles -= window.cells.len() - window.open - refused;
+            self.singles -= window.cells.len() - window.open;
         }
     }
 
@@ -116,13 +115,14 @@ impl Gate {
                     self.singles -= 1;
                 }
                 (first, true) => {
-                    self.singles -= 1;
+                    // A refused cell stays, in the place of a single item.
                     if self.open >= self.settings.cells_max && !topic {
                         *cell.into_mut() = REFUSED;
                         self.refused[0] += 2;
                         return;
                     }
                     *cell.into_mut() = OPEN;
+                    self.singles -= 1;
                     window.open += 1;
                     self.open += 1;
                     out.changes.extend([(key(first), 1), (key(touch.author), 1)]);

@@ -172,10 +172,11 @@ impl State {
                 self.clock = self.clock.max(*at);
             }
         }
+        let changed = self.take(parts);
         if self.clock == Millis(i64::MIN) {
+            // What is published is known; nothing was counted yet.
             return;
         }
-        let changed = self.take(parts);
         if bucket(before) != bucket(self.clock) {
             self.forget();
         }

@@ -24,6 +24,14 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     if let Err(message) = config.trends.graph() {
         wrong("trends", message);
     }
+    // A restart rebuilds counts from the identities that are known.
+    if config.trends.graph.retention_h > config.volume.identity_horizon_days * 24 {
+        let message = "is longer than volume.identity_horizon_days".to_string();
+        wrong("trends.graph.retention_h", message);
+    }
+    if let Err(message) = config.stories.graph.check() {
+        wrong("stories.graph", message);
+    }
     if config.redaction_key.as_ref().is_some_and(|key| key.expose().chars().count() < KEY_CHARS_MIN) {
         wrong("redaction_key", format!("needs {KEY_CHARS_MIN} or more characters"));
     }

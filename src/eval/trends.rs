@@ -219,7 +219,7 @@ fn told(name: &str, f: &Figures, seconds: f64) -> String {
          \x20 median delay  {:.1} windows of 10 minutes, worst {:.1}  (at most {DELAY_WINDOWS_MAX})\n\
          \x20 false alarms  {:.2} a day  ({} in {} days; at most {FALSE_ALARMS_PER_DAY_MAX})\n\
          \x20 traps         {} of {} fired (bursts by one author, and by two; at most 0)\n\
-         \x20 told twice    {} bursts have a further trend\n\
+         \x20 told twice    {} further trends of bursts that were found\n\
          \x20 cost          {:.2} differential updates an item, {} records, {} cells at most, {} refused\n",
         f.seeds,
         f.days,

@@ -84,6 +84,7 @@ pub struct Driver {
     /// Epochs fed and not committed, with their bytes and when they were fed.
     uncommitted: VecDeque<(Epoch, usize, i64)>,
     credit_used: usize,
+    batches_fed: u64,
     current: Epoch,
     committed: Epoch,
     /// Positions that are committed where what is read lies before them.
@@ -129,6 +130,7 @@ impl Driver {
             shared,
             uncommitted: VecDeque::new(),
             credit_used: 0,
+            batches_fed: 0,
             current: 0,
             committed: start.saturating_sub(1),
             floor: Positions::new(),
@@ -142,9 +144,9 @@ impl Driver {
         self.floor = floor;
     }
 
-    /// Whether something was read that is not fed yet.
-    pub fn has_batches(&self) -> bool {
-        !self.batches.is_empty()
+    /// Batches that were fed since the start, and those that were read and are not.
+    pub fn batches(&self) -> (u64, u64) {
+        (self.batches_fed, self.batches.len() as u64)
     }
 
     /// Closes the current epoch, in which an input of the owner's own has something.
@@ -198,6 +200,7 @@ impl Driver {
         let (mut bytes, mut positions) = (0, Positions::new());
         while bytes < self.limits.epoch_bytes_max && self.credit_used + bytes < self.limits.credit_bytes_max {
             let Some(batch) = self.batches.next() else { break };
+            self.batches_fed += 1;
             bytes += self.send(batch, &mut positions);
         }
         if bytes == 0 {

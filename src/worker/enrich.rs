@@ -104,7 +104,9 @@ impl Enrich {
         self.context.pipeline.index.reached(&reached)?;
         let index = self.index.borrow();
         metrics::OPERATOR_RECORDS.with_label_values(&["Enrich"]).set(index.uncommitted() as i64);
-        let before = Millis(index.clock().0.saturating_sub(identity_kept_ms(&self.context.pipeline.volume)));
+        // The pipeline clock, which readers take from every record; never that of the wall.
+        let clock = index.clock();
+        let before = Millis(clock.0.saturating_sub(identity_kept_ms(&self.context.pipeline.volume)));
         drop(index);
         let (partitions, owned) = (self.context.partitions, &self.owned);
         let mine = |id: &str| owned.contains(&partition::of_key(id.as_bytes(), partitions));
@@ -114,8 +116,8 @@ impl Enrich {
             partition: None,
             key: id.into_bytes(),
             value: None,
-            timestamp_ms: now_ms,
-            headers: cloud_event("content.enriched.v1", "enrich", now_ms),
+            timestamp_ms: clock.0,
+            headers: cloud_event("content.enriched.v1", "enrich", clock.0),
         });
         self.driver.inject(tombstones.collect(), now_ms);
         Ok(())

@@ -67,6 +67,12 @@ pub static TRENDS_REFUSED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 });
 pub static TRENDS: LazyLock<IntGauge> =
     LazyLock::new(|| int_gauge("tidings_trends", "Trends that this process's workers publish."));
+pub static STORIES_WITHHELD: LazyLock<IntGauge> = LazyLock::new(|| {
+    int_gauge(
+        "tidings_stories_withheld",
+        "Whether stories are still read again after the start: until then results.stories stays as it was.",
+    )
+});
 pub static NOT_IN_STORIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter_vec(
         "tidings_items_not_in_stories_total",

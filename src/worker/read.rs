@@ -57,6 +57,10 @@ impl Batches {
         self.batches.as_ref()?.try_recv().ok()
     }
 
+    pub fn len(&self) -> usize {
+        self.batches.as_ref().map_or(0, Receiver::len)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.batches.as_ref().is_none_or(Receiver::is_empty)
     }

@@ -117,6 +117,12 @@ fn read(
     Ok(())
 }
 
+/// Whether a record is read again: its dead letter, if it makes one, was written before.
+fn is_before(ends: &Positions, stored: &Stored) -> bool {
+    let partition = TopicPartition { topic: Arc::clone(&stored.topic), partition: stored.partition };
+    ends.get(&partition).is_some_and(|end| stored.offset < *end)
+}
+
 /// What the reader's thread says of its way to the end that there was at the start.
 #[derive(Default)]
 struct CatchUp {
@@ -155,6 +161,8 @@ pub(super) struct Stories {
     driver: Driver,
     parts: Option<InputHandleVec<Epoch, Part>>,
     catch_up: Arc<CatchUp>,
+    /// The batches that hold what there was at the start, once they are read.
+    old_end: Option<u64>,
     gauges: Rc<Gauges>,
     counted: Counts,
     publishes: bool,
@@ -173,7 +181,8 @@ impl Stories {
             let (stored, stored_stream) = scope.new_input();
             let (bindings, bindings_stream) = scope.new_input();
             let (parts, parts_stream) = scope.new_input();
-            let (changes, faults) = stories::decoded(stored_stream);
+            let again = start.ends.clone();
+            let (changes, faults) = stories::decoded(stored_stream, move |stored| is_before(&again, stored));
             let records = stories::stories(changes, parts_stream, &settings.graph, &gauges);
             let collected = collect(records.concat(faults), bindings_stream, collect::Committer::One);
             (Inputs { stored, bindings }, parts, collected)
@@ -191,6 +200,7 @@ impl Stories {
             driver,
             parts: Some(parts),
             catch_up,
+            old_end: None,
             gauges,
             counted: Counts::default(),
             publishes,
@@ -206,12 +216,16 @@ impl Stories {
         if feeds {
             self.fed = Instant::now();
         }
-        // Before the driver takes what is there, so that nothing comes in between.
-        let is_read = self.catch_up.done.load(Ordering::Acquire);
+        // Everything up to the old end is among what is read by now; what comes after it may
+        // keep the queue from ever being empty.
+        if self.old_end.is_none() && self.catch_up.done.load(Ordering::Acquire) {
+            let (fed, waiting) = self.driver.batches();
+            self.old_end = Some(fed + waiting);
+        }
         let ticked = self.driver.tick_feeding(now_ms, feeds);
         if let Some(parts) = &mut self.parts {
             parts.advance_to(self.driver.current());
-            if is_read && !self.driver.has_batches() {
+            if self.old_end.is_some_and(|end| self.driver.batches().0 >= end) {
                 parts.send(Part::CaughtUp);
                 self.parts = None;
                 self.driver.open_next(now_ms);
@@ -226,6 +240,9 @@ impl Stories {
 
     fn keep_up(&mut self) {
         let gauges = &self.gauges;
+        if self.publishes {
+            metrics::STORIES_WITHHELD.set(i64::from(gauges.behind.get()));
+        }
         let held =
             |operator, n: usize| metrics::OPERATOR_RECORDS.with_label_values(&[operator]).set(n as i64);
         held("Items", gauges.items.get());

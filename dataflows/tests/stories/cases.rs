@@ -98,6 +98,18 @@ fn the_id_stays_when_the_representative_is_deleted() {
 }
 
 #[test]
+fn a_story_whose_items_all_move_in_time_keeps_its_why() {
+    let epochs = vec![
+        vec![clock(NOW), post("x:1", 1, NOW, A), post("y:2", 1, NOW, A)],
+        vec![post("x:1", 2, NOW + 60_000, A), post("y:2", 2, NOW + 60_000, A)],
+    ];
+    let after = stories(&epochs);
+    let (before, story) = (only(&after[0]), only(&after[1]));
+    assert_eq!(story.first_seen.at, Millis(NOW + 60_000), "they moved");
+    assert_eq!((&story.id, &*story.why), (&before.id, "1 pair shares most words"));
+}
+
+#[test]
 fn an_edit_takes_an_item_out_and_puts_it_into_another() {
     let epochs = vec![
         vec![clock(NOW), post("x:1", 1, NOW, A), post("x:2", 1, NOW, A), post("x:3", 1, NOW, A)],

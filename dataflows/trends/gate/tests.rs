@@ -70,6 +70,18 @@ fn what_was_refused_is_not_retracted() {
 }
 
 #[test]
+fn what_was_refused_still_takes_its_room() {
+    let mut gate = Gate::new(settings(1, 3));
+    for subject in (2..200).step_by(2) {
+        step(&mut gate, &[touch(1, subject, 1, 1), touch(1, subject, 2, 1)]);
+    }
+    let held: usize = gate.windows.values().map(|window| window.cells.len()).sum();
+    assert_eq!((held, gate.open(), gate.singles()), (4, 1, 3), "no more than the two limits");
+    gate.advance(Millis(1_000 * BUCKET_MS));
+    assert_eq!((gate.open(), gate.singles(), gate.windows.len()), (0, 0, 0));
+}
+
+#[test]
 fn windows_leave_as_a_whole() {
     let mut gate = Gate::new(settings(10, 10));
     let now = (100 * DAY_MS / BUCKET_MS) as i32;
