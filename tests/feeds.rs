@@ -124,7 +124,10 @@ impl Bench {
 
     fn status(&self) -> SourceStatus {
         let key = &self.sources[0].key;
-        poll::status().into_iter().find(|s| s.key == *key).expect("the source is known")
+        poll::status::status_at(self.clock.now_ms())
+            .into_iter()
+            .find(|s| s.key == *key)
+            .expect("the source is known")
     }
 
     /// Seconds from now until the source is due, as the last poll left it.
