@@ -267,7 +267,9 @@ impl Board {
                 return None;
             }
             let mut alert = self.followed.corrected(key)?;
+            // The rule may have changed since; nothing of it was posted yet.
             alert.suppressed = None;
+            (alert.route, alert.severity) = (rule.route.clone(), rule.severity);
             alert.queued = quiet && rule.severity != Severity::Critical;
             let outcome = if alert.queued { "queued" } else { "opened" };
             return Some(self.renew(at, alert, reading, outcome));
@@ -353,7 +355,13 @@ impl Live {
     fn note(&mut self, at: Millis, subject: &str, met: &BTreeSet<&str>, readings: &Readings) {
         if met.contains(subject) {
             self.absent_since = None;
-        } else if readings.complete || readings.all.iter().any(|reading| reading.subject == subject) {
+            return;
+        }
+        let is_unsure = match readings.all.iter().find(|reading| reading.subject == subject) {
+            Some(reading) => reading.unsure,
+            None => !readings.complete,
+        };
+        if !is_unsure {
             self.absent_since.get_or_insert(at);
         }
     }
