@@ -19,8 +19,9 @@ pub const DEFAULT_RULES: &str = include_str!("../../config/alerts.toml");
 const RULES_MAX: usize = 200;
 const NAME_LENGTH_MAX: usize = 40;
 const DAY_MIN: u64 = 24 * 60;
-/// A story without anything new for as long as this is over.
-const QUIET_H: u64 = 6;
+/// A story without anything new for as long as this is over: a third of the time that
+/// stories are remembered.
+const QUIET_H: u64 = 24;
 /// Kinds of subjects that trends have.
 pub const TREND_KINDS: [&str; 2] = ["topic", "term"];
 /// What `pipeline_trouble` may watch.

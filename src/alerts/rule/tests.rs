@@ -133,5 +133,7 @@ fn how_long_a_story_may_be_quiet_is_no_condition_by_itself() {
         read_rules("[[alert]]\nname='x'\nkind='story_spread'\nquiet_h=2").expect_err("says nothing");
     assert_eq!(errors, ["alert \"x\": says none of platforms_min, authors_min, items_per_hour_min"]);
     let rules = read_rules("[[alert]]\nname='x'\nkind='story_spread'\nauthors_min=2").expect("valid");
-    assert!(matches!(rules[0].condition, Condition::StorySpread { quiet_ms, .. } if quiet_ms == 6 * HOUR_MS));
+    assert!(
+        matches!(rules[0].condition, Condition::StorySpread { quiet_ms, .. } if quiet_ms == 24 * HOUR_MS)
+    );
 }
