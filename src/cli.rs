@@ -224,6 +224,13 @@ fn sources(loaded: &Loaded, command: SourcesCommand) -> Result<ExitCode, Failure
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     // What a check shows of items has not been through the pipeline.
     let mut out = crate::pii::MaskedLines::new(io::stdout(), &crate::pii::of_preview(config)?);
+    if let SourcesCommand::Remove { name } = &command {
+        for rule in crate::run::alerts::naming_source(config, name)? {
+            // The next start refuses a rule that names what is not there.
+            let note = format!("tidings: the alert {rule:?} names {name:?}: change alerts.toml too");
+            let _ = writeln!(io::stderr(), "{note}");
+        }
+    }
     let place = command::Place {
         settings: &config.poll,
         sources: &sources,

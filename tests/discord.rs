@@ -13,6 +13,8 @@ mod alert_kinds;
 mod alert_life;
 #[path = "discord/alert_oracle.rs"]
 mod alert_oracle;
+#[path = "discord/alert_shown.rs"]
+mod alert_shown;
 #[path = "discord/commands.rs"]
 mod commands;
 #[path = "discord/crash.rs"]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::extract::{Query, State as Extract};
 use axum::routing::get;
@@ -135,6 +136,8 @@ pub struct Api {
     pub rules: Arc<Vec<Rule>>,
     pub routes: Arc<Vec<Route>>,
     pub samples: Arc<Mutex<Samples>>,
+    /// Interrupts trials.
+    pub stop: Arc<AtomicBool>,
 }
 
 pub fn router(api: Api) -> Router {
@@ -168,12 +171,13 @@ async fn test(api: Api, trials: Arc<Semaphore>, asked: Parameters<OfRule>) -> Re
         .map_err(|_| Problem::unavailable("another trial is running", RETRY_AFTER_S))?;
     let tried = tokio::task::spawn_blocking(move || {
         let samples = api.samples.lock().clone();
-        let tried = trial::run(api.log.as_ref(), &api.settings, &rule, &api.routes, &samples);
+        let tried = trial::run(api.log.as_ref(), &api.settings, &rule, &api.routes, &samples, &api.stop);
         drop(permit);
         tried
     });
     match tried.await {
-        Ok(Ok(trial)) => Ok(Json(trial)),
+        Ok(Ok(Some(trial))) => Ok(Json(trial)),
+        Ok(Ok(None)) => Err(Problem::unavailable("the process stops", RETRY_AFTER_S)),
         Ok(Err(error)) => Err(Problem::unavailable(error.to_string(), RETRY_AFTER_S)),
         Err(_) => Err(Problem::internal("the trial failed")),
     }

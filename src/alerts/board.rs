@@ -25,8 +25,10 @@ use super::watch::{Changed, Reading, Readings};
 use super::{Settings, metrics, ms};
 
 mod follow;
+mod live;
 
 use follow::Followed;
+use live::{Live, met_subjects};
 
 /// Rule and subject.
 type Place = (String, String);
@@ -44,12 +46,6 @@ pub struct Change {
     pub message: bool,
     /// What happened: opened, queued, suppressed, developed, corrected, resolved.
     pub outcome: &'static str,
-}
-
-#[derive(Debug)]
-struct Live {
-    key: String,
-    absent_since: Option<Millis>,
 }
 
 #[derive(Debug)]
@@ -267,7 +263,9 @@ impl Board {
                 return None;
             }
             let mut alert = self.followed.corrected(key)?;
+            // The rule may have changed since; nothing of it was posted yet.
             alert.suppressed = None;
+            (alert.route, alert.severity) = (rule.route.clone(), rule.severity);
             alert.queued = quiet && rule.severity != Severity::Critical;
             let outcome = if alert.queued { "queued" } else { "opened" };
             return Some(self.renew(at, alert, reading, outcome));
@@ -347,20 +345,6 @@ impl Board {
         self.followed.put(alert.clone());
         Change { alert, message, outcome }
     }
-}
-
-impl Live {
-    fn note(&mut self, at: Millis, subject: &str, met: &BTreeSet<&str>, readings: &Readings) {
-        if met.contains(subject) {
-            self.absent_since = None;
-        } else if readings.complete || readings.all.iter().any(|reading| reading.subject == subject) {
-            self.absent_since.get_or_insert(at);
-        }
-    }
-}
-
-fn met_subjects(readings: &Readings) -> BTreeSet<&str> {
-    readings.all.iter().filter(|reading| reading.met).map(|reading| reading.subject.as_str()).collect()
 }
 
 /// What the alert says becomes what was read.

@@ -1,6 +1,7 @@
 //! `tidings alerts list|test`: on the log, or through the process that holds it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
 
@@ -129,8 +130,13 @@ async fn tried(context: Context, name: String) -> Result<Trial, CommandError> {
             .1),
         Place::Log(log) => {
             let (settings, routes) = (context.settings, context.routes);
-            blocking(move || Ok(trial::run(log.as_ref(), &settings, &rule, &routes, &Samples::default())?))
-                .await
+            let trial = move || {
+                // A signal ends the command.
+                let never = AtomicBool::new(false);
+                let tried = trial::run(log.as_ref(), &settings, &rule, &routes, &Samples::default(), &never)?;
+                Ok(tried.expect("nobody asks it to stop"))
+            };
+            blocking(trial).await
         }
     }
 }

@@ -27,7 +27,7 @@ use super::board::{Board, Change};
 use super::record::{Alert, State};
 use super::rule::Rule;
 use super::sample::{Sampler, Samples};
-use super::watch::World;
+use super::watch::{Detail, World};
 use super::{Settings, metrics, ms};
 use crate::discord::deliver::{ranges, reached, record};
 use crate::discord::message::of_alert;
@@ -58,11 +58,13 @@ pub struct Engine {
     committed_at: Millis,
     /// Positions changed since the last commit.
     moved: bool,
+    stop: Arc<AtomicBool>,
 }
 
 impl Engine {
     /// Fences earlier holders and rebuilds everything from the log. `routes` are those of
     /// routes.toml and the built-in ones. `samples` is shared with who answers questions.
+    /// What `stop` interrupts goes on from there at the next start.
     pub fn open(
         log: &dyn Log,
         settings: Settings,
@@ -70,6 +72,7 @@ impl Engine {
         routes: &[Route],
         samples: Arc<Mutex<Samples>>,
         sampler: Sampler,
+        stop: Arc<AtomicBool>,
     ) -> Result<Self, LogError> {
         let committer = log.committer(GROUP)?;
         let committed = log.committed(GROUP)?;
@@ -93,7 +96,7 @@ impl Engine {
                 _ => own,
             }
         };
-        feed.catch_up(came, |changed| board.changed(changed))?;
+        feed.catch_up(came, |changed| board.changed(changed), &stop)?;
         let is_first = decided.is_none();
         let decided = decided.or(feed.clock.map(|clock| instant(&settings, clock)));
         let mut engine = Self {
@@ -107,26 +110,31 @@ impl Engine {
             decided,
             committed_at: decided.unwrap_or(Millis(i64::MIN)),
             moved: false,
+            stop,
             settings,
         };
         engine.observe();
         // What is new here begins with now, and so it does after a crash.
-        if is_first && engine.decided.is_some() {
+        if is_first && !engine.stops() && engine.decided.is_some() {
             engine.commit(&[])?;
         }
         Ok(engine)
     }
 
     /// Decides and writes until asked to stop.
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), LogError> {
-        while !stop.load(Ordering::Relaxed) {
+    pub fn run(&mut self) -> Result<(), LogError> {
+        while !self.stops() {
             self.step(IDLE_WAIT)?;
         }
         Ok(())
     }
 
-    /// Reads what is new, and looks at the rules at every instant that is due. How many
-    /// records were written.
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Reads what is new, and looks at the rules at every instant that is due, unless it is
+    /// asked to stop. How many records were written.
     pub fn step(&mut self, wait: Duration) -> Result<usize, LogError> {
         let decided = self.decided;
         let came = |_: &Stored, own: Millis| match decided {
@@ -149,7 +157,7 @@ impl Engine {
             decided = Millis(decided.0 + skipped).floor(self.settings.interval_ms());
         }
         let mut written = 0;
-        while decided < until {
+        while decided < until && !self.stops() {
             decided = Millis(decided.0 + self.settings.interval_ms());
             written += self.decide(decided, decided == until)?;
         }
@@ -175,7 +183,7 @@ impl Engine {
         self.feed.world.advance(at);
         let mut changes = self.board.retire(at, &self.rules);
         for rule in self.rules.iter().filter(|rule| rule.enabled) {
-            let readings = self.feed.world.readings(rule, at, sample);
+            let readings = self.feed.world.readings(rule, at, sample, Detail::Met);
             let quiet = self.routes.get(&rule.route).is_some_and(|route| route.is_quiet(at));
             changes.extend(self.board.step(at, rule, quiet, &readings));
         }
@@ -201,11 +209,11 @@ impl Engine {
         let rules: Vec<Rule> = self.rules.iter().filter(judged).cloned().collect();
         let hold_ms = rules.iter().map(|rule| rule.hold_ms).max().unwrap_or(0);
         let mut at = Millis(decided.0 - hold_ms).floor(self.settings.interval_ms());
-        while at < decided && self.board.live().next().is_some() {
+        while at < decided && !self.stops() && self.board.live().next().is_some() {
             at = Millis(at.0 + self.settings.interval_ms());
             self.feed.world.advance(at);
             for rule in rules.iter().filter(|rule| decided.0 - at.0 <= rule.hold_ms) {
-                let readings = self.feed.world.readings(rule, at, None);
+                let readings = self.feed.world.readings(rule, at, None, Detail::Met);
                 self.board.observe(at, rule, &readings);
             }
         }

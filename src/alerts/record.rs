@@ -213,6 +213,22 @@ pub struct Example {
     pub edited: bool,
 }
 
+impl Example {
+    /// Whether a reader sees no difference.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.platform, &self.url) == (&other.platform, &other.url)
+            && is_same_title(&self.title, &other.title)
+    }
+}
+
+/// Stories show the first line of a title, shortened.
+fn is_same_title(a: &str, b: &str) -> bool {
+    let begins =
+        |long: &str, short: &str| short.strip_suffix('…').is_some_and(|short| long.starts_with(short));
+    let [a, b] = [a, b].map(|title| title.trim().lines().next().unwrap_or_default().trim_end());
+    a == b || begins(a, b) || begins(b, a)
+}
+
 /// What the process knew of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "of", rename_all = "snake_case")]
@@ -260,5 +276,13 @@ mod tests {
             assert!(key.len() < 60 && key.is_ascii() && !key.contains(' '), "{key}");
         }
         assert_ne!(key("a b"), key("a  b"));
+    }
+
+    #[test]
+    fn a_shortened_title_is_no_other_title() {
+        assert!(is_same_title("  one line\nand more", "one line"));
+        assert!(is_same_title("a long title that goes on", "a long title…"));
+        assert!(!is_same_title("a long title", "a short title…"));
+        assert!(!is_same_title("a long title", "a long"));
     }
 }

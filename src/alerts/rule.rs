@@ -19,6 +19,9 @@ pub const DEFAULT_RULES: &str = include_str!("../../config/alerts.toml");
 const RULES_MAX: usize = 200;
 const NAME_LENGTH_MAX: usize = 40;
 const DAY_MIN: u64 = 24 * 60;
+/// A story without anything new for as long as this is over: a third of the time that
+/// stories are remembered.
+const QUIET_H: u64 = 24;
 /// Kinds of subjects that trends have.
 pub const TREND_KINDS: [&str; 2] = ["topic", "term"];
 /// What `pipeline_trouble` may watch.
@@ -50,8 +53,8 @@ pub enum Condition {
     Burst { score_min: f64, items_min: u64, subjects: Vec<String> },
     /// New items have one of these words.
     Keyword { any: Vec<String>, items_min: u64, window_ms: i64, by_platform: bool },
-    /// A story reached all of these.
-    StorySpread { platforms_min: u64, authors_min: u64, items_per_hour_min: f64 },
+    /// A story reached all of these, and something new came to it of late.
+    StorySpread { platforms_min: u64, authors_min: u64, items_per_hour_min: f64, quiet_ms: i64 },
     /// The mood of the last hours is below that of the hours before.
     MoodDrop { window_h: u64, before_h: u64, drop_e4: i64, scored_min: u64, each_topic: bool },
     /// A source fails, or brings nothing against its rhythm.
@@ -167,6 +170,24 @@ pub fn find<'a>(rules: &'a [Rule], name: &str) -> Result<&'a Rule, String> {
     })
 }
 
+/// What rules name that is not there: watched topics, and sources.
+pub fn unknown_names(rules: &[Rule], topics: &[&str], sources: &[&str]) -> Vec<String> {
+    let mut errors = Vec::new();
+    let mut check = |rule: &Rule, key: &str, names: &BTreeSet<String>, file: &str, known: &[&str]| {
+        for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+            let hint = suggestion(name, known.iter().copied());
+            errors.push(format!("alert {:?}: {key}: {file} has no {name:?}{hint}", rule.name));
+        }
+    };
+    for rule in rules {
+        check(rule, "topics", &rule.topics, "topics.toml", topics);
+        if let Condition::SourceSilent { sources: named, .. } = &rule.condition {
+            check(rule, "sources", named, "sources.toml", sources);
+        }
+    }
+    errors
+}
+
 /// Finds the words of every keyword rule at once; its names are those of the rules.
 pub fn matcher(rules: &[Rule]) -> Result<Topics, Vec<String>> {
     let words = rules.iter().filter_map(|rule| match &rule.condition {
@@ -186,7 +207,7 @@ fn keys_of(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Burst => &["score_min", "items_min", "subjects"],
         Kind::Keyword => &["any", "items_min", "window_min", "by"],
-        Kind::StorySpread => &["platforms_min", "authors_min", "items_per_hour_min"],
+        Kind::StorySpread => &["platforms_min", "authors_min", "items_per_hour_min", "quiet_h"],
         Kind::MoodDrop => &["window_h", "before_h", "drop", "scored_min", "each_topic"],
         Kind::SourceSilent => &["failing_h", "sources"],
         Kind::PipelineTrouble => &[
@@ -350,7 +371,7 @@ fn condition(fields: &mut Fields<'_>, kind: Kind) -> Option<Condition> {
 }
 
 fn story_spread(fields: &mut Fields<'_>) -> Option<Condition> {
-    let keys = keys_of(Kind::StorySpread);
+    let keys = ["platforms_min", "authors_min", "items_per_hour_min"];
     if !keys.iter().any(|key| fields.has(key)) {
         fields.error(format!("says none of {}", keys.join(", ")));
         return None;
@@ -359,6 +380,7 @@ fn story_spread(fields: &mut Fields<'_>) -> Option<Condition> {
         platforms_min: fields.number("platforms_min", 1, 1, 100),
         authors_min: fields.number("authors_min", 1, 1, 1_000_000),
         items_per_hour_min: fields.decimal("items_per_hour_min", 0.0, 0.1, 1e6),
+        quiet_ms: fields.number("quiet_h", QUIET_H, 1, 30 * 24) as i64 * HOUR_MS,
     })
 }
 

@@ -64,12 +64,19 @@ pub struct DeliverySample {
     pub last_error: Option<String>,
 }
 
+impl SourceSample {
+    /// How long it had brought nothing new when it answered last.
+    pub fn quiet_ms(&self) -> Option<i64> {
+        let (answered, item) = self.last_success_at.zip(self.last_item_at)?;
+        Some((answered.0 - item.0).max(0))
+    }
+}
+
 impl Sample {
     /// Without the sources that are well.
     fn shortened(mut self) -> Self {
-        let at = self.at;
         let nears_silence = |source: &SourceSample| {
-            let quiet = source.last_item_at.map(|last| at.0 - last.0);
+            let quiet = source.quiet_ms();
             quiet.zip(source.silent_after_ms).is_some_and(|(quiet, after)| quiet >= after / 2)
         };
         self.sources.retain(|source| source.errors_in_row > 0 || nears_silence(source));
@@ -87,6 +94,8 @@ pub type Sampler = Box<dyn Fn(Millis) -> Sample + Send>;
 pub struct Samples {
     samples: VecDeque<Sample>,
     failing: BTreeMap<String, Millis>,
+    /// When the first of this process was taken.
+    first: Option<Millis>,
 }
 
 impl Samples {
@@ -97,11 +106,13 @@ impl Samples {
 
     pub fn push(&mut self, mut sample: Sample) {
         sample.sources.truncate(SOURCES_MAX);
+        let first = *self.first.get_or_insert(sample.at);
         let mut failing = BTreeMap::new();
         for source in sample.sources.iter_mut().filter(|source| source.errors_in_row > 0) {
-            // Its last answer, else the first time it was seen to fail.
+            // Its last answer, else the first time it was seen to fail. Before the first
+            // sample nobody may have asked it.
             let known = self.failing.get(&source.key).copied();
-            let since = source.last_success_at.or(known).unwrap_or(sample.at).min(sample.at);
+            let since = source.last_success_at.or(known).unwrap_or(sample.at).max(first).min(sample.at);
             source.failing_since = Some(since);
             failing.insert(source.key.clone(), since);
         }

@@ -6,6 +6,7 @@
 //! of trends and stories what the log still holds after compaction.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dataflows::record::Positions;
 use dataflows::time::{DAY_MS, Millis};
@@ -19,7 +20,7 @@ use super::engine::instant;
 use super::record::{Alert, Kind};
 use super::rule::Rule;
 use super::sample::Samples;
-use super::watch::{Reading, World};
+use super::watch::{Detail, Reading, World};
 use crate::discord::routes::Route;
 use crate::log::{Log, LogError};
 
@@ -56,14 +57,15 @@ pub struct Miss {
     pub why_not: String,
 }
 
-/// Tries the rule on the last day.
+/// Tries the rule on the last day; `None` where it was asked to stop.
 pub fn run(
     log: &dyn Log,
     settings: &Settings,
     rule: &Rule,
     routes: &[Route],
     samples: &Samples,
-) -> Result<Trial, LogError> {
+    stop: &AtomicBool,
+) -> Result<Option<Trial>, LogError> {
     let notes = notes(rule, samples);
     let rule = Rule { enabled: true, ..rule.clone() };
     let route = routes.iter().find(|route| route.name == rule.route);
@@ -73,17 +75,17 @@ pub fn run(
     let from = latest.map_or(Millis(0), |latest| Millis(latest.0 - DAY_MS).floor(settings.interval_ms()));
     let world = World::new(std::slice::from_ref(&rule), settings);
     let mut feed = Feed::open(log, world, Some(from), &Positions::new(), bytes)?;
-    feed.catch_up(|_, own| own, |_| {})?;
+    feed.catch_up(|_, own| own, |_| {}, stop)?;
     let to = feed.clock.map_or(from, |clock| instant(settings, clock));
     let mut board = Board::new(settings);
     let mut fired: BTreeMap<String, Alert> = BTreeMap::new();
     let mut nearest: BTreeMap<String, (Millis, Reading)> = BTreeMap::new();
     let (mut at, mut looks) = (from, 0);
-    while at < to {
+    while at < to && !stop.load(Ordering::Relaxed) {
         at = Millis(at.0 + settings.interval_ms());
         looks += 1;
         feed.world.advance(at);
-        let readings = feed.world.readings(&rule, at, samples.at(at));
+        let readings = feed.world.readings(&rule, at, samples.at(at), Detail::All);
         let quiet = route.is_some_and(|route| route.is_quiet(at));
         for change in board.step(at, &rule, quiet, &readings) {
             fired.insert(change.alert.key.clone(), change.alert);
@@ -96,10 +98,13 @@ pub fn run(
         }
         board.expire(at);
     }
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
     let mut fired: Vec<Alert> = fired.into_values().collect();
     fired.sort_by(|a, b| (a.since, &a.key).cmp(&(b.since, &b.key)));
     let misses = misses(&fired, nearest);
-    Ok(Trial { rule: rule.name.clone(), kind: rule.kind(), from, to, looks, fired, misses, notes })
+    Ok(Some(Trial { rule: rule.name.clone(), kind: rule.kind(), from, to, looks, fired, misses, notes }))
 }
 
 fn misses(fired: &[Alert], nearest: BTreeMap<String, (Millis, Reading)>) -> Vec<Miss> {

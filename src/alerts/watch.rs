@@ -18,6 +18,7 @@ use dataflows::trends::record::Trend;
 use self::keyword::Keywords;
 use self::minutes::Minutes;
 use self::mood::Moods;
+use self::newest::Newest;
 use self::results::Results;
 use super::Settings;
 use super::record::{Example, Fact};
@@ -27,6 +28,7 @@ use super::sample::Sample;
 mod keyword;
 mod minutes;
 mod mood;
+mod newest;
 mod results;
 mod sources;
 mod stories;
@@ -41,13 +43,36 @@ pub struct Reading {
     pub met: bool,
     pub value: f64,
     pub threshold: f64,
-    /// One sentence with the numbers.
+    /// Whether it is met cannot be told now: an alert of it stays as it is.
+    pub unsure: bool,
+    /// One sentence with the numbers, of what is met.
     pub why: String,
-    /// What there is of what is needed: `3 of 5 items`.
+    /// What there is of what is needed: `3 of 5 items`; of what is not met, for a trial.
     pub short: String,
     pub examples: Vec<Example>,
     pub links: Vec<String>,
     pub fact: Option<Fact>,
+}
+
+/// What is told of readings; texts are written for what is asked only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What is met, and what else is needed to know what is over.
+    Met,
+    /// Everything, with what is missing where it is not met.
+    All,
+}
+
+impl Detail {
+    /// Whether a reading is told, where one that is left out is known not to be met.
+    fn wants(self, met: bool) -> bool {
+        met || self == Self::All
+    }
+
+    /// The text of what is not met.
+    fn short(self, met: bool, text: impl FnOnce() -> String) -> String {
+        if self == Self::All && !met { text() } else { String::new() }
+    }
 }
 
 /// What a rule finds.
@@ -74,6 +99,7 @@ pub struct World {
     minutes: Minutes,
     stories: Results<Story>,
     trends: Results<Trend>,
+    newest: Newest,
     examples_max: usize,
     /// How long what was read is kept.
     kept_ms: i64,
@@ -84,10 +110,11 @@ impl World {
         let longest = |of: &dyn Fn(&Rule) -> i64| rules.iter().map(of).max().unwrap_or(0);
         Self {
             keywords: Keywords::new(rules, settings),
-            moods: Moods::new(settings.cells_max),
+            moods: Moods::new(rules, settings.cells_max),
             minutes: Minutes::default(),
             stories: Results::default(),
             trends: Results::default(),
+            newest: Newest::default(),
             examples_max: settings.examples_max,
             kept_ms: longest(&Rule::window_ms) + longest(&|rule| rule.hold_ms) + settings.margin_ms(),
         }
@@ -96,6 +123,11 @@ impl World {
     /// How far back the log is read at the start.
     pub fn kept_ms(&self) -> i64 {
         self.kept_ms
+    }
+
+    /// Whether records of this topic tell a rule anything.
+    pub fn reads(&self, name: &str) -> bool {
+        name != topic::VOLUME || self.moods.is_asked()
     }
 
     /// Takes a record; it counts as having come at `at`. What it changes of an item.
@@ -123,7 +155,9 @@ impl World {
         self.minutes.enriched(&enriched);
         let example = example_of(&enriched);
         self.keywords.apply(&enriched, example.as_ref(), at);
-        Some(Changed { id: enriched.id, version: enriched.version, example })
+        let changed = Changed { id: enriched.id, version: enriched.version, example };
+        self.newest.apply(&changed, enriched.previous.is_none());
+        Some(changed)
     }
 
     /// From now on everything up to `at` is known.
@@ -133,15 +167,18 @@ impl World {
         self.trends.advance(at);
     }
 
-    /// What the rule finds at `at`, to which it was advanced; `sample` is what the process knew of itself then.
-    pub fn readings(&self, rule: &Rule, at: Millis, sample: Option<&Sample>) -> Readings {
+    /// What the rule finds at `at`, to which it was advanced; `sample` is what the process
+    /// knew of itself then. Examples are shown as they are known now.
+    pub fn readings(&self, rule: &Rule, at: Millis, sample: Option<&Sample>, detail: Detail) -> Readings {
         match &rule.condition {
-            Condition::Keyword { .. } => self.keywords.readings(rule, at, self.examples_max),
-            Condition::MoodDrop { .. } => self.moods.readings(rule, at),
-            Condition::SourceSilent { .. } => sources::readings(rule, at, sample),
+            Condition::Keyword { .. } => {
+                self.keywords.readings(rule, at, detail, &self.newest, self.examples_max)
+            }
+            Condition::MoodDrop { .. } => self.moods.readings(rule, at, detail),
+            Condition::SourceSilent { .. } => sources::readings(rule, at, sample, detail),
             Condition::PipelineTrouble(wanted) => trouble::readings(wanted, at, &self.minutes, sample),
-            Condition::StorySpread { .. } => stories::readings(rule, &self.stories),
-            Condition::Burst { .. } => trends::readings(rule, &self.trends),
+            Condition::StorySpread { .. } => stories::readings(rule, at, &self.stories, detail, &self.newest),
+            Condition::Burst { .. } => trends::readings(rule, &self.trends, detail),
         }
     }
 
@@ -159,13 +196,14 @@ impl World {
     }
 
     /// What is held, by kind.
-    pub fn sizes(&self) -> [(&'static str, usize); 5] {
+    pub fn sizes(&self) -> [(&'static str, usize); 6] {
         [
             ("hits", self.keywords.len()),
             ("cells", self.moods.len()),
             ("minutes", self.minutes.len()),
             ("stories", self.stories.len()),
             ("trends", self.trends.len()),
+            ("changes", self.newest.len()),
         ]
     }
 }

@@ -55,14 +55,25 @@ pub(super) fn mistakes(config: &Config, layers: &Layers) -> Vec<Mistake> {
     for (knob, message) in config.poll.faults() {
         wrong(&format!("poll.{knob}"), message);
     }
-    if let Err(faults) = crate::poll::source::of_tables(&config.source) {
-        faults.0.into_iter().for_each(|message| wrong("source", message));
+    let sources = crate::poll::source::of_tables(&config.source);
+    if let Err(faults) = &sources {
+        faults.0.iter().for_each(|message| wrong("source", message.clone()));
     }
     match crate::discord::routes::of_tables(&config.route, &config.discord.route) {
         Err(faults) => faults.0.into_iter().for_each(|message| wrong("route", message)),
         Ok(routes) => {
-            let rules = crate::alerts::rule::of_tables(&config.alert, &config.alerts.rule, &routes);
-            rules.err().into_iter().flat_map(|faults| faults.0).for_each(|message| wrong("alert", message));
+            use crate::alerts::rule::{of_tables, unknown_names};
+            let topics: Vec<&str> = config.topic.iter().map(|topic| topic.name.as_str()).collect();
+            let found = match (of_tables(&config.alert, &config.alerts.rule, &routes), &sources) {
+                (Err(faults), _) => faults.0,
+                (Ok(rules), Ok(sources)) => {
+                    let sources: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+                    unknown_names(&rules, &topics, &sources)
+                }
+                // Which sources there are is told by the list above once it can be read.
+                (Ok(_), Err(_)) => Vec::new(),
+            };
+            found.into_iter().for_each(|message| wrong("alert", message));
         }
     }
     mistakes

@@ -25,7 +25,7 @@ mod alert;
 mod preview;
 
 pub use alert::of_alert;
-use alert::quiet_text;
+use alert::quiet_fields;
 pub use preview::preview;
 
 pub const EMBEDS_MAX: usize = 10;
@@ -163,6 +163,11 @@ pub fn of_digest(digest: &Digest, zone: &TimeZone) -> Message {
     last
 }
 
+/// How many alerts of quiet hours the message of a digest only counts as more.
+pub fn alerts_unshown(digest: &Digest) -> usize {
+    quiet_fields(digest).1
+}
+
 fn build(digest: &Digest, zone: &TimeZone, items: usize, text_max: usize) -> Message {
     let items = items.min(EMBEDS_MAX - 2);
     let mut embeds = vec![overview(digest, zone)];
@@ -194,10 +199,7 @@ fn overview(digest: &Digest, zone: &TimeZone) -> Embed {
     if digest.missed > 0 {
         lines.push(format!("{} earlier digests were missed while Tidings was down.", grouped(digest.missed)));
     }
-    let mut fields = Vec::new();
-    if let Some(value) = quiet_text(digest) {
-        fields.push(Field { name: "While it was quiet".to_string(), value });
-    }
+    let (mut fields, _) = quiet_fields(digest);
     let mut field = |name: &str, standings: &[Standing], more: u64| {
         if let Some(value) = standings_text(standings, more) {
             fields.push(Field { name: name.to_string(), value });

@@ -25,6 +25,11 @@ pub static DIGESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter_vec("tidings_digests_total", help, &["outcome", "reason"])
 });
 
+pub static ALERTS_UNSHOWN: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Alerts of quiet hours that a digest had no room for and only counted, by route.";
+    counter_vec("tidings_digest_alerts_unshown_total", help, &["route"])
+});
+
 pub static DIGEST_MEMORY: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     int_gauge_vec("tidings_digest_memory_entries", "What the digester holds in memory, by kind.", &["kind"])
 });

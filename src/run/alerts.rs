@@ -15,7 +15,7 @@ use super::discord::{access, guarded, routes};
 use super::views::keep;
 use crate::alerts::api::{Api, View, router};
 use crate::alerts::engine::Engine;
-use crate::alerts::rule::{self, Rule};
+use crate::alerts::rule::{self, Condition, Rule};
 use crate::alerts::sample::{DeliverySample, DiskSample, Sample, Samples, SourceSample};
 use crate::config::Config;
 use crate::discord::health::Health;
@@ -38,6 +38,16 @@ pub fn rules(config: &Config) -> Result<(Vec<Rule>, Vec<Route>), Failure> {
         rules.iter_mut().for_each(|rule| rule.enabled = false);
     }
     Ok((rules, with_built_in(routes)))
+}
+
+/// Names of the rules that name this source.
+pub fn naming_source(config: &Config, name: &str) -> Result<Vec<String>, Failure> {
+    let (rules, _) = rules(config)?;
+    let names = |rule: &Rule| match &rule.condition {
+        Condition::SourceSilent { sources, .. } => sources.contains(name),
+        _ => false,
+    };
+    Ok(rules.into_iter().filter(names).map(|rule| rule.name).collect())
 }
 
 /// Starts the threads; the router answers for them.
@@ -67,12 +77,13 @@ pub(super) fn start(
         let (settings, rules, routes) = (settings.clone(), rules.clone(), routes.clone());
         guarded(node, "alert", discord, move || {
             let sampler = Box::new(sampler);
-            Engine::open(log.as_ref(), settings, rules, &routes, samples, sampler)?.run(&stop)
+            Engine::open(log.as_ref(), settings, rules, &routes, samples, sampler, stop)?.run()
         })?
     };
     let following = keep(node, log, (topic::ALERTS, i64::MIN), &view, View::apply, Some("alerts view"))?;
     let (rules, routes) = (Arc::new(rules), Arc::new(routes));
-    let router = router(Api { view, log: Arc::clone(log), settings, rules, routes, samples });
+    let router =
+        router(Api { view, log: Arc::clone(log), settings, rules, routes, samples, stop: Arc::clone(stop) });
     Ok((vec![engine, following], router))
 }
 

@@ -50,6 +50,7 @@ fn serve(desk: &Desk, runtime: &tokio::runtime::Runtime) -> String {
         rules: Arc::new(desk.rules.clone()),
         routes: Arc::new(desk.routes.clone()),
         samples: Arc::clone(&desk.samples),
+        stop: Arc::clone(&desk.stop),
     };
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));

@@ -1,11 +1,14 @@
 //! A log, an engine of alerts on it, and content as it comes from Enrich.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dataflows::event::{Change, Content, Contribution, Engagement, Enriched, Kind, Party, Version};
 use dataflows::record::topic;
+use dataflows::stories::record::{FirstSeen, Story, StoryPlatform};
 use dataflows::time::{MINUTE_MS, Millis};
+use dataflows::volume::VolumeCell;
 use parking_lot::Mutex;
 use serde_json::json;
 use tidings::alerts::Settings;
@@ -31,6 +34,7 @@ pub struct Desk {
     pub samples: Arc<Mutex<Samples>>,
     /// What the process would say of itself.
     pub now: Arc<Mutex<Sample>>,
+    pub stop: Arc<AtomicBool>,
     _folder: tempfile::TempDir,
 }
 
@@ -51,6 +55,7 @@ impl Desk {
             settings,
             samples: Arc::default(),
             now: Arc::default(),
+            stop: Arc::default(),
             _folder: folder,
         }
     }
@@ -63,7 +68,8 @@ impl Desk {
         let now = Arc::clone(&self.now);
         let sampler = Box::new(move |at| Sample { at, ..now.lock().clone() });
         let (settings, rules) = (self.settings.clone(), self.rules.clone());
-        Engine::open(self.log.as_ref(), settings, rules, &self.routes, Arc::clone(&self.samples), sampler)
+        let (samples, stop) = (Arc::clone(&self.samples), Arc::clone(&self.stop));
+        Engine::open(self.log.as_ref(), settings, rules, &self.routes, samples, sampler, stop)
     }
 
     /// Ticks, and lets the engine read and decide everything.
@@ -123,13 +129,15 @@ impl Desk {
     pub fn trial(&self, name: &str) -> Trial {
         let rule = rule::find(&self.rules, name).expect("the rule");
         let samples = self.samples.lock().clone();
-        trial::run(self.log.as_ref(), &self.settings, rule, &self.routes, &samples).expect("tries")
+        let (settings, routes) = (&self.settings, &self.routes);
+        let tried = trial::run(self.log.as_ref(), settings, rule, routes, &samples, &self.stop);
+        tried.expect("tries").expect("not stopped")
     }
 }
 
 /// Steps until everything up to `at` is decided.
 pub fn settle(engine: &mut Engine, at: i64, settings: &Settings) {
-    let wanted = Millis(at).floor(settings.interval_ms());
+    let wanted = Millis(at - settings.settle_ms()).floor(settings.interval_ms());
     for _ in 0..1_000 {
         engine.step(Duration::from_millis(5)).expect("decides");
         if engine.decided().is_some_and(|decided| decided >= wanted) {
@@ -202,11 +210,54 @@ pub fn next(before: &Enriched, at: i64, text: Option<&str>) -> Enriched {
 
 /// A cell of an hour.
 pub fn cell(log: &dyn Log, start: i64, by: &[&str], topic_name: Option<&str>, scored: i64, mean_e4: i64) {
-    let value = json!({
-        "window": "1h", "start": Millis(start), "by": by, "platform": null, "topic": topic_name, "channel": null,
+    let mut value = json!({
+        "window": "1h", "start": Millis(start), "by": by,
         "count": scored, "scored": scored, "compound_sum": scored * mean_e4, "compound_mean": mean_e4 as f64 / 1e4,
         "authors": 1, "views": 0, "likes": 0, "comments": 0, "shares": 0,
     });
-    let key = format!("{start} {by:?} {topic_name:?}");
-    log.append(vec![record(topic::VOLUME, &key, value.to_string().into_bytes(), start)]).expect("appended");
+    if by.contains(&"topic") {
+        value["topic"] = json!(topic_name);
+    }
+    let cell: VolumeCell = serde_json::from_value(value).expect("a cell");
+    let mut record = record(topic::VOLUME, "", serde_json::to_vec(&cell).expect("serializes"), start);
+    record.key = cell.record_key();
+    log.append(vec![record]).expect("appended");
+}
+
+/// Last seen at [`START`].
+pub fn story(id: &str, platforms: &[&str], authors: u32) -> Story {
+    Story {
+        id: id.into(),
+        opened_at: Millis(START),
+        title: "A bridge @everyone fell".into(),
+        representative: "hn:1".into(),
+        url: Some("https://hn.example/1".into()),
+        items: authors,
+        authors,
+        platforms: platforms
+            .iter()
+            .map(|p| StoryPlatform {
+                platform: p.to_string(),
+                items: 1,
+                first_seen: Millis(START),
+                url: Some(format!("https://{p}.example/1")),
+            })
+            .collect(),
+        first_seen: FirstSeen { at: Millis(START), platform: "hn".into(), content_id: "hn:1".into() },
+        last_seen: Millis(START),
+        velocity_per_hour: 7,
+        timeline: Vec::new(),
+        members: vec!["hn:1".into()],
+        split: false,
+        merged_into: None,
+        topics: vec!["politics".into()],
+        compound_mean: None,
+        why: String::new(),
+    }
+}
+
+pub fn put_story(log: &dyn Log, story: Option<&Story>, id: &str, at: i64) {
+    let mut record = record(topic::STORIES, id, Vec::new(), at);
+    record.value = story.map(|story| serde_json::to_vec(story).expect("plain data"));
+    log.append(vec![record]).expect("appended");
 }

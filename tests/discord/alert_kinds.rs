@@ -2,7 +2,6 @@
 
 use dataflows::faults::{DeadLetter, Reason};
 use dataflows::record::topic;
-use dataflows::stories::record::{FirstSeen, Story, StoryPlatform};
 use dataflows::time::{HOUR_MS, MINUTE_MS, Millis};
 use dataflows::trends::record::{Subject, SubjectKind, Trend, TrendState};
 use tidings::alerts::record::{Ended, Fact, Kind, Severity, State};
@@ -144,9 +143,10 @@ fn a_source_is_silent_against_its_rhythm_or_fails_for_hours() {
     let rhythmic = SourceSample { silent_after_ms: Some(3 * HOUR_MS), ..source("calm") };
     let failing = SourceSample { errors_in_row: 3, last_error: Some("404".into()), ..source("gone") };
     desk.now.lock().sources = vec![rhythmic, failing, source("new")];
-    tick(desk.log.as_ref(), START);
+    tick(desk.log.as_ref(), START - MINUTE_MS);
     let mut engine = desk.engine();
-    desk.pass(&mut engine, START, START + 2 * HOUR_MS - MINUTE_MS);
+    // The first sample is before its last answer, so it fails since that.
+    desk.pass(&mut engine, START - MINUTE_MS, START + 2 * HOUR_MS - MINUTE_MS);
     assert_eq!(desk.alerts(), []);
     desk.pass(&mut engine, START + 2 * HOUR_MS - MINUTE_MS, START + 2 * HOUR_MS);
     let alert = desk.only();
@@ -154,15 +154,43 @@ fn a_source_is_silent_against_its_rhythm_or_fails_for_hours() {
     assert_eq!(alert.why, "gone has failed for 2 hours (3 times in a row): 404; 2 hours are enough");
     assert_eq!(alert.links, ["https://gone.example/feed"]);
     assert!(matches!(&alert.fact, Some(Fact::Source { errors_in_row: 3, .. })), "{:?}", alert.fact);
-    desk.pass(&mut engine, START + 2 * HOUR_MS, START + 3 * HOUR_MS + MINUTE_MS);
+    // Nobody asked the calm one since: that is no silence of its.
+    desk.pass(&mut engine, START + 2 * HOUR_MS, START + 5 * HOUR_MS);
+    assert_eq!(desk.alerts().len(), 1);
+    desk.now.lock().sources[0].last_success_at = Some(Millis(START + 3 * HOUR_MS));
+    desk.pass(&mut engine, START + 5 * HOUR_MS, START + 5 * HOUR_MS + 2 * MINUTE_MS);
     let silent = desk.alerts().pop().expect("two");
     assert_eq!(silent.label, "calm");
     assert!(silent.why.contains("answers, but has brought nothing new for 3 hours"), "{}", silent.why);
     // It brings something: over after the hold. The source that left the list ends too.
-    let back = SourceSample { last_item_at: Some(Millis(START + 4 * HOUR_MS)), ..source("calm") };
+    let later = Millis(START + 5 * HOUR_MS);
+    let back = SourceSample { last_item_at: Some(later), last_success_at: Some(later), ..source("calm") };
     desk.now.lock().sources = vec![back];
-    desk.pass(&mut engine, START + 3 * HOUR_MS + MINUTE_MS, START + 3 * HOUR_MS + 15 * MINUTE_MS);
+    desk.pass(&mut engine, START + 5 * HOUR_MS + 2 * MINUTE_MS, START + 5 * HOUR_MS + 16 * MINUTE_MS);
     assert_eq!(desk.firing(), []);
+}
+
+/// While nothing ran nobody asked: sources are given the time that is asked for anew.
+#[test]
+fn a_long_downtime_is_no_failure_of_all_sources_and_ends_no_alert() {
+    let desk = Desk::new("[[alert]]\nname='sources'\nkind='source_silent'\nfailing_h=2");
+    let failing = |name: &str| SourceSample { errors_in_row: 1, ..source(name) };
+    desk.now.lock().sources = vec![failing("a"), source("b")];
+    tick(desk.log.as_ref(), START);
+    let mut engine = desk.engine();
+    desk.pass(&mut engine, START, START + 3 * HOUR_MS);
+    assert_eq!(desk.only().label, "a");
+    drop(engine);
+    *desk.samples.lock() = Default::default();
+    desk.now.lock().sources = vec![failing("a"), failing("b")];
+    let back = START + 30 * HOUR_MS;
+    tick(desk.log.as_ref(), back);
+    let mut engine = desk.engine();
+    desk.pass(&mut engine, back, back + HOUR_MS);
+    let alert = desk.only();
+    assert_eq!((alert.label.as_str(), alert.state), ("a", State::Firing), "whether it is well is not known");
+    desk.pass(&mut engine, back + HOUR_MS, back + 2 * HOUR_MS + MINUTE_MS);
+    assert_eq!(desk.firing().len(), 2);
 }
 
 fn dead_letter(log: &dyn Log, n: u64, stage: &str, at: i64) {
@@ -239,43 +267,6 @@ fn the_four_troubles_of_the_pipeline() {
     assert_eq!(desk.firing(), []);
 }
 
-fn story(id: &str, platforms: &[&str], authors: u32) -> Story {
-    Story {
-        id: id.into(),
-        opened_at: Millis(START),
-        title: "A bridge @everyone fell".into(),
-        representative: "hn:1".into(),
-        url: Some("https://hn.example/1".into()),
-        items: authors,
-        authors,
-        platforms: platforms
-            .iter()
-            .map(|p| StoryPlatform {
-                platform: p.to_string(),
-                items: 1,
-                first_seen: Millis(START),
-                url: Some(format!("https://{p}.example/1")),
-            })
-            .collect(),
-        first_seen: FirstSeen { at: Millis(START), platform: "hn".into(), content_id: "hn:1".into() },
-        last_seen: Millis(START),
-        velocity_per_hour: 7,
-        timeline: Vec::new(),
-        members: vec!["hn:1".into()],
-        split: false,
-        merged_into: None,
-        topics: vec!["politics".into()],
-        compound_mean: None,
-        why: String::new(),
-    }
-}
-
-fn put_story(log: &dyn Log, story: Option<&Story>, id: &str, at: i64) {
-    let mut record = record(topic::STORIES, id, Vec::new(), at);
-    record.value = story.map(|story| serde_json::to_vec(story).expect("plain data"));
-    log.append(vec![record]).expect("appended");
-}
-
 #[test]
 fn a_story_that_spreads_needs_all_that_is_asked() {
     let rules = "[[alert]]\nname='spread'\nkind='story_spread'\nplatforms_min=3\nauthors_min=5\n\
@@ -302,6 +293,28 @@ fn a_story_that_spreads_needs_all_that_is_asked() {
     put_story(log, None, "s2", START + 5 * MINUTE_MS);
     desk.pass(&mut engine, START + 4 * MINUTE_MS, START + 16 * MINUTE_MS);
     assert_eq!(desk.only().state, State::Resolved);
+}
+
+/// What a story says of its last hour is true as long as that hour is not over.
+#[test]
+fn a_story_without_anything_new_is_slow_and_then_over() {
+    let rules = "[[alert]]\nname='fast'\nkind='story_spread'\nitems_per_hour_min=5.0\n\
+                 [[alert]]\nname='wide'\nkind='story_spread'\nplatforms_min=2\nquiet_h=2\n\
+                 [[alert]]\nname='longer'\nkind='story_spread'\nplatforms_min=2";
+    let desk = Desk::new(rules);
+    let log = desk.log.as_ref();
+    tick(log, START);
+    let mut engine = desk.engine();
+    put_story(log, Some(&story("s1", &["hn", "rss"], 9)), "s1", START + MINUTE_MS);
+    desk.tick(&mut engine, START + 2 * MINUTE_MS);
+    assert_eq!(desk.firing().len(), 3, "seven items in the hour before its last");
+    desk.pass(&mut engine, START + 2 * MINUTE_MS, START + 3 * HOUR_MS);
+    desk.tick(&mut engine, START + 25 * HOUR_MS);
+    let resolved = |rule: &str| desk.alerts().into_iter().find(|a| a.rule == rule).expect("it").resolved;
+    let hold = 10 * MINUTE_MS;
+    assert_eq!(resolved("fast"), Some(Millis(START + HOUR_MS + 15_000 + hold)));
+    assert_eq!(resolved("wide"), Some(Millis(START + 2 * HOUR_MS + hold)));
+    assert_eq!(resolved("longer"), Some(Millis(START + 24 * HOUR_MS + hold)), "a day unless it is said");
 }
 
 fn trend(kind: SubjectKind, name: &str, score: f64, items: i64) -> Trend {

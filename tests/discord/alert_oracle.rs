@@ -1,5 +1,6 @@
-//! Random histories of items and a keyword rule: what must have fired is computed again
-//! from the whole history by other means, and restarts at any moment change nothing.
+//! Random histories of items and a keyword rule: what must have fired, and what may have
+//! been shown, is computed again from the whole history by other means; restarts at any
+//! moment change nothing. With a settle time what is read is ahead of what is decided.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,8 @@ const COOLDOWN: i64 = 6 * MINUTE_MS;
 const NEEDED: usize = 3;
 const RULE: &str = "[[alert]]\nname='r'\nkind='keyword'\nany=['fire']\nitems_min=3\nwindow_min=5\nhold_min=2\ncooldown_min=6";
 const STEPS: i64 = 240;
+/// As shipped: an instant is decided when the next is read.
+const SETTLE_S: u64 = 10;
 
 /// One alert, as far as the history decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +41,9 @@ struct Entry {
 type History = Vec<Entry>;
 
 /// A random history: bursts of matching items, edits that take the word away or give it,
-/// deletions, revivals, items that are read late; sometimes nothing for a while.
-fn history(random: &mut StdRng) -> History {
+/// deletions, revivals, items that are read late; sometimes nothing for a while. What is
+/// decided is `behind` instants behind what is read.
+fn history(random: &mut StdRng, behind: i64) -> History {
     let mut history: History = Vec::new();
     let mut busy = false;
     for step in 0..STEPS {
@@ -62,7 +66,7 @@ fn history(random: &mut StdRng) -> History {
                     // Every tenth is read only after later instants were decided.
                     let late = random.random_bool(0.1);
                     let ingested = if late { at - random.random_range(INTERVAL..=3 * MINUTE_MS) } else { at };
-                    let came = if late { START + step * INTERVAL + 1 } else { at };
+                    let came = ingested.max(START + (step - behind) * INTERVAL + 1);
                     (came, item("hn", id, text, ingested))
                 }
             };
@@ -105,6 +109,37 @@ fn count(history: &History, at: i64) -> usize {
     ids.iter().filter(|id| counts(id)).count()
 }
 
+/// What an alert that opens at an instant shows, when everything up to a step is read:
+/// ids and titles.
+fn shown(history: &History, at: i64, step: i64, examples_max: usize) -> Vec<(String, String)> {
+    let mut counting: Vec<(i64, &str)> = Vec::new();
+    let mut ids: Vec<&str> = history.iter().map(|entry| entry.version.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        let of: Vec<&Entry> = history.iter().filter(|e| e.version.id == id && e.came <= at).collect();
+        let run =
+            of.iter().rev().take_while(|entry| title(entry).is_some_and(|t| t.contains("fire"))).count();
+        let first = of.get(of.len() - run).filter(|_| run > 0);
+        if let Some(first) = first.filter(|e| e.version.previous.is_none() && e.came > at - WINDOW) {
+            counting.push((first.came, id));
+        }
+    }
+    counting.sort_unstable_by(|a, b| b.cmp(a));
+    let now = |(_, id): (i64, &str)| Some((id.to_string(), newest(history, id, step)?.to_string()));
+    counting.into_iter().filter_map(now).take(examples_max).collect()
+}
+
+fn title(entry: &Entry) -> Option<&str> {
+    entry.version.content.as_ref().and_then(|content| content.title.as_deref())
+}
+
+/// The title of an item as it is known when everything up to a step is read; `None` is gone.
+fn newest<'a>(history: &'a History, id: &str, step: i64) -> Option<&'a str> {
+    let of = history.iter().filter(|entry| entry.version.id == id && entry.step <= step);
+    of.max_by_key(|entry| entry.version.version).and_then(title)
+}
+
 fn expected(history: &History) -> Vec<Expected> {
     let mut all: Vec<Expected> = Vec::new();
     let mut absent: Option<i64> = None;
@@ -140,10 +175,20 @@ fn expected(history: &History) -> Vec<Expected> {
 }
 
 /// Plays the history; restarts, and downtime of some instants, with this probability.
-fn play(history: &History, random: &mut StdRng, restarts: f64) -> Desk {
-    let desk = Desk::new(RULE);
+/// Beside the desk: every record of an alert, and the step up to which all was read then.
+fn play(history: &History, random: &mut StdRng, settle_s: u64, restarts: f64) -> (Desk, Vec<(i64, Alert)>) {
+    let mut desk = Desk::new(RULE);
+    desk.settings.settle_s = settle_s;
     tick(desk.log.as_ref(), START);
     let mut engine = Some(desk.engine());
+    let mut records: Vec<(i64, Alert)> = Vec::new();
+    let mut note = |desk: &Desk, step: i64| {
+        let known: BTreeSet<(String, u32)> =
+            records.iter().map(|(_, alert)| (alert.key.clone(), alert.edits)).collect();
+        let new =
+            desk.records().into_iter().filter(|alert| !known.contains(&(alert.key.clone(), alert.edits)));
+        records.extend(new.map(|alert| (step, alert)));
+    };
     let is_late = |entry: &&Entry| entry.version.ingested_at.0 != entry.came;
     let late: BTreeSet<i64> = history.iter().filter(is_late).map(|entry| entry.step).collect();
     for step in 0..STEPS {
@@ -158,10 +203,33 @@ fn play(history: &History, random: &mut StdRng, restarts: f64) -> Desk {
         } else {
             let engine = engine.get_or_insert_with(|| desk.engine());
             settle(engine, at, &desk.settings);
+            note(&desk, step);
         }
     }
-    settle(&mut engine.unwrap_or_else(|| desk.engine()), START + STEPS * INTERVAL, &desk.settings);
-    desk
+    let end = START + STEPS * INTERVAL + desk.settings.settle_ms();
+    tick(desk.log.as_ref(), end);
+    settle(&mut engine.unwrap_or_else(|| desk.engine()), end, &desk.settings);
+    note(&desk, STEPS);
+    (desk, records)
+}
+
+/// What is known to be gone is in no record, what is known to be edited is shown as it is,
+/// and what an alert shows at its opening is all that there is to show.
+fn check_shown(history: &History, records: &[(i64, Alert)], examples_max: usize, context: &str) {
+    for (step, alert) in records {
+        let of: Vec<(String, String)> =
+            alert.examples.iter().map(|e| (e.id.clone(), e.title.clone())).collect();
+        let ids: Vec<&String> = of.iter().map(|(id, _)| id).collect();
+        assert_eq!(alert.content_ids.iter().collect::<Vec<_>>(), ids, "{context}: {alert:?}");
+        for (id, title) in &of {
+            let known = newest(history, id, *step);
+            assert_eq!(known, Some(title.as_str()), "{context}: {id} at step {step} in {alert:?}");
+        }
+        if alert.edits == 0 {
+            let expected = shown(history, alert.updated.0, *step, examples_max);
+            assert_eq!(of, expected, "{context}: {alert:?}");
+        }
+    }
 }
 
 fn found(desk: &Desk) -> Vec<Expected> {
@@ -179,20 +247,22 @@ fn what_fires_is_what_the_history_says_and_restarts_change_nothing() {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut fired = 0;
-    for round in 0..2 {
-        let history = history(&mut random);
+    for (round, settle_s) in [0, SETTLE_S].into_iter().enumerate() {
+        let history = history(&mut random, i64::from(settle_s > 0));
         let expected = expected(&history);
         fired += expected.len();
         for restarts in [0.0, 0.2] {
-            let desk = play(&history, &mut random, restarts);
-            assert_eq!(found(&desk), expected, "seed {seed}, round {round}, restarts {restarts}");
+            let context = format!("seed {seed}, round {round}, restarts {restarts}");
+            let (desk, records) = play(&history, &mut random, settle_s, restarts);
+            assert_eq!(found(&desk), expected, "{context}");
+            check_shown(&history, &records, desk.settings.examples_max, &context);
             // One post for each that is posted: its first message, and then edits.
             let outbox = desk.outbox();
             for alert in desk.alerts() {
                 let of: Vec<u64> = outbox.iter().filter(|o| o.key == alert.key).map(|o| o.sequence).collect();
                 let distinct = of.windows(2).all(|pair| pair[0] < pair[1]);
-                assert!(distinct, "seed {seed}: {} was written twice: {of:?}", alert.key);
-                assert_eq!(of.is_empty(), alert.suppressed.is_some(), "seed {seed}: {alert:?}");
+                assert!(distinct, "{context}: {} was written twice: {of:?}", alert.key);
+                assert_eq!(of.is_empty(), alert.suppressed.is_some(), "{context}: {alert:?}");
                 if alert.state == State::Resolved && alert.suppressed.is_none() {
                     assert_eq!(of.last(), Some(&(u64::from(alert.edits) + 1)), "its end is told");
                 }

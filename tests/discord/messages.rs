@@ -5,8 +5,9 @@ use dataflows::time::Millis;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tidings::discord::digest::{Also, Digest, Item, OfStory, Standing, Why};
-use tidings::discord::message::{EMBED_TEXT_MAX, Message, check, footer, of_digest};
+use tidings::alerts::record::Severity;
+use tidings::discord::digest::{Also, Digest, Item, OfStory, QuietAlert, Standing, Why};
+use tidings::discord::message::{EMBED_TEXT_MAX, Message, alerts_unshown, check, footer, of_digest};
 use tidings::discord::schedule::Window;
 
 use crate::server::rules;
@@ -106,7 +107,50 @@ fn digest(random: &mut StdRng) -> Digest {
     digest.items_more = random.random_range(0..100_000);
     digest.removed = random.random_range(0..3);
     digest.missed = random.random_range(0..3);
+    let alerts = if random.random_bool(0.5) { random.random_range(0..=100) } else { 0 };
+    digest.alerts = (0..alerts).map(|_| quiet_alert(random)).collect();
     digest
+}
+
+fn quiet_alert(random: &mut StdRng) -> QuietAlert {
+    QuietAlert {
+        key: text(random, 20),
+        rule: text(random, 40),
+        severity: Severity::Info,
+        label: text(random, 200),
+        why: text(random, 400),
+        since: Millis(random.random_range(0..2_000_000_000_000)),
+        resolved: None,
+        content_ids: Vec::new(),
+    }
+}
+
+#[test]
+fn alerts_of_quiet_hours_fill_several_fields_and_the_rest_is_counted() {
+    let mut random = StdRng::seed_from_u64(1);
+    let mut digest = digest(&mut random);
+    let alert = |n: usize| QuietAlert {
+        rule: "rule".into(),
+        label: format!("subject {n:03}"),
+        why: "why ".repeat(40),
+        ..quiet_alert(&mut StdRng::seed_from_u64(n as u64))
+    };
+    let mut last = 0;
+    for count in [1, 10, 20, 40, 100] {
+        digest.alerts = (0..count).map(alert).collect();
+        let message = of_digest(&digest, &jiff::tz::TimeZone::UTC);
+        check(&message).expect("valid");
+        let fields = message.embeds[0].fields.iter().filter(|f| f.name.starts_with("While it was quiet"));
+        let values: Vec<&str> = fields.map(|field| field.value.as_str()).collect();
+        let lines = values.iter().flat_map(|value| value.lines());
+        let shown = lines.filter(|line| line.contains("subject ")).count();
+        assert_eq!(shown + alerts_unshown(&digest), count);
+        let more = format!("and {} more", count - shown);
+        assert_eq!(values.last().expect("one").ends_with(&more), shown < count, "{values:?}");
+        assert_eq!(values[0].contains("why why"), count <= 20, "shorter lines, so that more are shown");
+        last = last.max(shown);
+    }
+    assert!(last > 60, "{last} of 100");
 }
 
 /// As it goes over the wire, near enough for the rules.

@@ -162,6 +162,30 @@ fn rules_of_alerts_are_checked_at_start_against_the_routes_that_there_are() {
         assert!(text.contains(expected), "missing: {expected}\nin: {text}");
     }
     assert!(text.starts_with("3 mistakes"), "{text}");
+    // What they name has to be there; the user's own files count.
+    let named = |source: &str, topic: &str| {
+        format!(
+            "[[alert]]\nname = \"a\"\nkind = \"source_silent\"\nsources = [{source:?}]\n\
+             [[alert]]\nname = \"b\"\nkind = \"keyword\"\nany = [\"x\"]\ntopics = [{topic:?}]\n"
+        )
+    };
+    write(
+        "sources.toml",
+        "[[source]]\ntype = \"feed\"\nname = \"Mine\"\nurl = \"https://mine.example/feed\"\n",
+    );
+    write("topics.toml", "[[topic]]\nname = \"own\"\nany = [\"own\"]\n");
+    write("alerts.toml", &named("Mine", "own"));
+    let loaded = load_in(folder.path(), &Environment::default()).expect("both are there");
+    let naming = |source: &str| tidings::run::alerts::naming_source(&loaded.config, source).expect("valid");
+    assert_eq!((naming("Mine"), naming("Other")), (vec!["a".to_string()], vec![]));
+    write("alerts.toml", &named("Mein", "owm"));
+    let text = mistakes(load_in(folder.path(), &Environment::default()));
+    for expected in [
+        "alerts.toml:1: alert: alert \"a\": sources: sources.toml has no \"Mein\"; did you mean \"Mine\"?",
+        "alert \"b\": topics: topics.toml has no \"owm\"; did you mean \"own\"?",
+    ] {
+        assert!(text.contains(expected), "missing: {expected}\nin: {text}");
+    }
     write("alerts.toml", "[[alarm]]\nname = \"a\"\n");
     let text = mistakes(load_in(folder.path(), &Environment::default()));
     assert!(text.contains("only [[alert]] belongs here, not alarm"), "{text}");

@@ -48,7 +48,7 @@ impl Followed {
         changed.retain(|id, (version, now)| {
             let shown = alert.examples.iter().find(|example| example.id == *id);
             shown.is_some_and(|shown| {
-                *version > shown.version && !now.as_ref().is_some_and(|now| is_same(now, shown))
+                *version > shown.version && !now.as_ref().is_some_and(|now| now.is_same(shown))
             })
         });
         self.by_key.insert(alert.key.clone(), Entry { alert, changed });
@@ -65,7 +65,7 @@ impl Followed {
             if changed.version <= newest {
                 continue;
             }
-            if changed.example.as_ref().is_some_and(|now| is_same(now, shown)) {
+            if changed.example.as_ref().is_some_and(|now| now.is_same(shown)) {
                 // Changed back, or only what is not shown did.
                 entry.changed.remove(&changed.id);
             } else {
@@ -147,31 +147,5 @@ impl Followed {
             }
         }
         Some(entry)
-    }
-}
-
-/// Whether a reader sees no difference.
-fn is_same(a: &Example, b: &Example) -> bool {
-    (&a.platform, &a.url) == (&b.platform, &b.url) && is_same_title(&a.title, &b.title)
-}
-
-/// Stories show the first line of a title, shortened.
-fn is_same_title(a: &str, b: &str) -> bool {
-    let begins =
-        |long: &str, short: &str| short.strip_suffix('…').is_some_and(|short| long.starts_with(short));
-    let [a, b] = [a, b].map(|title| title.trim().lines().next().unwrap_or_default().trim_end());
-    a == b || begins(a, b) || begins(b, a)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_same_title;
-
-    #[test]
-    fn a_shortened_title_is_no_other_title() {
-        assert!(is_same_title("  one line\nand more", "one line"));
-        assert!(is_same_title("a long title that goes on", "a long title…"));
-        assert!(!is_same_title("a long title", "a short title…"));
-        assert!(!is_same_title("a long title", "a long"));
     }
 }

@@ -49,6 +49,16 @@ fn absence_is_only_what_is_known() {
     assert_eq!(board.step(Millis(6 * MINUTE), &rule, false, &absent), []);
     let changes = board.step(Millis(7 * MINUTE), &rule, false, &absent);
     assert_eq!(outcomes(&changes), [("a", "resolved")]);
+    // What is looked at and cannot be told keeps it too.
+    board.step(Millis(20 * MINUTE), &rule, false, &all(vec![met("c", 1.0)]));
+    let unsure = all(vec![Reading { met: false, unsure: true, ..met("c", 0.0) }]);
+    assert_eq!(board.step(Millis(30 * MINUTE), &rule, false, &unsure), []);
+    assert_eq!(board.step(Millis(40 * MINUTE), &rule, false, &unsure), []);
+    board.step(Millis(41 * MINUTE), &rule, false, &all(Vec::new()));
+    assert_eq!(
+        outcomes(&board.step(Millis(42 * MINUTE), &rule, false, &all(Vec::new()))),
+        [("c", "resolved")]
+    );
     // It flickered: the hold begins anew.
     board.step(Millis(100 * MINUTE), &rule, false, &all(vec![met("b", 1.0)]));
     for minute in 0..10 {
@@ -77,6 +87,22 @@ fn a_cooldown_suppresses_until_it_is_over() {
     // The end of one that was never posted begins no cooldown; of this one it does.
     assert_eq!(step(12, vec![]), Some(("resolved", None, 7)));
     assert_eq!(step(13, vec![met("a", 1.0)]), Some(("suppressed", Some(Suppressed::Cooldown), 13)));
+}
+
+#[test]
+fn what_becomes_free_goes_where_its_rule_leads_now() {
+    let mut board = Board::new(&default_settings());
+    let before = rule("hold_min=0\ncooldown_min=10");
+    board.step(Millis(0), &before, false, &all(vec![met("a", 1.0)]));
+    board.step(Millis(MINUTE), &before, false, &all(Vec::new()));
+    let changes = board.step(Millis(2 * MINUTE), &before, false, &all(vec![met("a", 1.0)]));
+    assert_eq!(outcomes(&changes), [("a", "suppressed")]);
+    // In quiet hours a critical one does not wait.
+    let now = rule("hold_min=0\ncooldown_min=10\nroute='private'\nseverity='critical'");
+    let changes = board.step(Millis(11 * MINUTE), &now, true, &all(vec![met("a", 1.0)]));
+    assert_eq!(outcomes(&changes), [("a", "opened")]);
+    let alert = &changes[0].alert;
+    assert_eq!((alert.route.as_str(), alert.severity), ("private", Severity::Critical));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The committed topics that rules look at → the [`World`], and the pipeline clock.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dataflows::record::{Positions, Stored, topic};
@@ -42,7 +43,7 @@ impl Feed {
     ) -> Result<Self, LogError> {
         let (mut starts, mut ends) = (Positions::new(), Positions::new());
         let mut latest: Option<Millis> = None;
-        for name in RECENT {
+        for name in RECENT.into_iter().filter(|name| world.reads(name)) {
             let (first, end) = ranges(log, name)?;
             for (place, end) in &end {
                 if first.get(place) != Some(end) {
@@ -55,8 +56,9 @@ impl Feed {
         let from_ms = from.or(latest).map_or(i64::MIN, |from| from.0);
         for (place, start) in &mut starts {
             let recent = log.position_at(place, from_ms.saturating_sub(world.kept_ms()))?;
-            let committed = committed.get(place).copied().unwrap_or(recent);
-            *start = (*start).max(recent.min(committed));
+            // Cells are of their own hour, whenever they are read.
+            let committed = committed.get(place).filter(|_| &*place.topic != topic::VOLUME);
+            *start = (*start).max(committed.map_or(recent, |committed| recent.min(*committed)));
         }
         for name in CURRENT {
             let (first, end) = ranges(log, name)?;
@@ -75,13 +77,14 @@ impl Feed {
         self.reader.positions()
     }
 
-    /// Reads everything that was there at the opening.
+    /// Reads everything that was there at the opening, unless it is asked to stop.
     pub fn catch_up(
         &mut self,
         came: impl Fn(&Stored, Millis) -> Millis,
         mut changed: impl FnMut(&Changed),
+        stop: &AtomicBool,
     ) -> Result<(), LogError> {
-        while !reached(&self.reader.positions(), &self.ends) {
+        while !stop.load(Ordering::Relaxed) && !reached(&self.reader.positions(), &self.ends) {
             self.read(IDLE_WAIT, &came, &mut changed)?;
         }
         Ok(())

@@ -112,3 +112,28 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(rule.window_ms(), 60 * MINUTE_MS);
     assert!(find(&rules, "y").expect_err("no such rule").contains("there are: x"));
 }
+
+#[test]
+fn topics_and_sources_that_are_not_there_are_named_with_the_nearest() {
+    let text = "[[alert]]\nname='a'\nkind='keyword'\nany=['x']\ntopics=['climat','ai']\n\
+                [[alert]]\nname='b'\nkind='source_silent'\nsources=['Exmaple','Example']\n\
+                [[alert]]\nname='c'\nkind='source_silent'";
+    let rules = read_rules(text).expect("valid by itself");
+    let errors = unknown_names(&rules, &["ai", "climate"], &["Example", "Other"]);
+    let expected = [
+        "alert \"a\": topics: topics.toml has no \"climat\"; did you mean \"climate\"?",
+        "alert \"b\": sources: sources.toml has no \"Exmaple\"; did you mean \"Example\"?",
+    ];
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn how_long_a_story_may_be_quiet_is_no_condition_by_itself() {
+    let RulesError(errors) =
+        read_rules("[[alert]]\nname='x'\nkind='story_spread'\nquiet_h=2").expect_err("says nothing");
+    assert_eq!(errors, ["alert \"x\": says none of platforms_min, authors_min, items_per_hour_min"]);
+    let rules = read_rules("[[alert]]\nname='x'\nkind='story_spread'\nauthors_min=2").expect("valid");
+    assert!(
+        matches!(rules[0].condition, Condition::StorySpread { quiet_ms, .. } if quiet_ms == 24 * HOUR_MS)
+    );
+}

@@ -15,7 +15,8 @@ use dataflows::event::{Content, Enriched};
 use dataflows::text::topics::Topics;
 use dataflows::time::{HOUR_MS, Millis};
 
-use super::{Reading, Readings, counted, duration};
+use super::newest::Newest;
+use super::{Detail, Reading, Readings, counted, duration};
 use crate::alerts::record::Example;
 use crate::alerts::rule::{Condition, Rule, matcher};
 use crate::alerts::{Settings, metrics};
@@ -167,7 +168,14 @@ impl Keywords {
         self.matcher.matches(&text).into_iter().filter(takes).map(str::to_string).collect()
     }
 
-    pub fn readings(&self, rule: &Rule, at: Millis, examples_max: usize) -> Readings {
+    pub fn readings(
+        &self,
+        rule: &Rule,
+        at: Millis,
+        detail: Detail,
+        newest: &Newest,
+        examples_max: usize,
+    ) -> Readings {
         let Some(lane) = self.lanes.get(&rule.name) else { return Readings::default() };
         let Condition::Keyword { any, items_min, window_ms, by_platform } = &rule.condition else {
             return Readings::default();
@@ -180,26 +188,38 @@ impl Keywords {
             let subject = if *by_platform { &hit.platform } else { &rule.name };
             found.entry(subject).or_default().push(hit);
         }
+        let enough = |hits: &[&Example]| hits.len() as u64 >= *items_min;
+        found.retain(|_, hits| detail.wants(enough(hits)));
+        if found.is_empty() {
+            return Readings { all: Vec::new(), complete: true };
+        }
         let window = duration(*window_ms);
         let words = words(any);
         let reading = |(subject, hits): (&str, Vec<&Example>)| {
-            let count = hits.len() as u64;
+            let (count, met) = (hits.len() as u64, enough(&hits));
             let on = if *by_platform { format!(" on {subject}") } else { String::new() };
-            let has = if count == 1 { "has" } else { "have" };
-            Reading {
+            let bare = Reading {
                 subject: subject.to_string(),
                 label: subject.to_string(),
-                met: count >= *items_min,
+                met,
                 value: count as f64,
                 threshold: *items_min as f64,
+                short: detail
+                    .short(met, || format!("{count} of {} within {window}{on}", counted(*items_min, "item"))),
+                ..Reading::default()
+            };
+            if !met {
+                return bare;
+            }
+            let has = if count == 1 { "has" } else { "have" };
+            Reading {
                 why: format!(
                     "{}{on} within {window} {has} {words}; {} enough",
                     counted(count, "new item"),
                     is_or_are(*items_min)
                 ),
-                short: format!("{count} of {} within {window}{on}", counted(*items_min, "item")),
-                examples: hits.iter().rev().take(examples_max).map(|hit| (*hit).clone()).collect(),
-                ..Reading::default()
+                examples: hits.iter().rev().filter_map(|hit| newest.shown(hit)).take(examples_max).collect(),
+                ..bare
             }
         };
         Readings { all: found.into_iter().map(reading).collect(), complete: true }

@@ -15,6 +15,7 @@ use dataflows::time::{DAY_MS, Millis};
 
 use crate::discord::DigestSettings;
 use crate::discord::digest::{Digest, Known};
+use crate::discord::message::alerts_unshown;
 use crate::discord::metrics;
 
 /// A posted digest as the log has it, and what changed since.
@@ -49,6 +50,15 @@ pub(super) fn count(digest: &Digest) {
         None => ("posted", "schedule"),
     };
     metrics::DIGESTS.with_label_values(&[outcome, reason]).inc();
+    let unshown = alerts_unshown(digest);
+    if outcome == "posted" && unshown > 0 {
+        tracing::warn!(
+            key = digest.key,
+            unshown,
+            "a digest has no room for all alerts of the quiet hours: `tidings alerts list` has them"
+        );
+        metrics::ALERTS_UNSHOWN.with_label_values(&[&digest.route]).inc_by(unshown as u64);
+    }
 }
 
 /// Why a digest was amended last.

@@ -4,16 +4,19 @@
 use std::collections::BTreeSet;
 
 use super::{
-    EMBED_TEXT_MAX, Embed, FIELD_VALUE_MAX, ITEM_TITLE_MAX, Message, NAME_MAX, footer, grouped, own_url,
+    EMBED_TEXT_MAX, Embed, FIELD_VALUE_MAX, Field, ITEM_TITLE_MAX, Message, NAME_MAX, footer, grouped,
+    own_url,
 };
 use crate::alerts::record::{Alert, Ended, Example, Severity, State};
-use crate::discord::digest::Digest;
+use crate::discord::digest::{Digest, QuietAlert};
 use crate::discord::escape::{escape_within, link, units};
 
 /// An overview, a closing line and these share the ten embeds of a message.
 const EXAMPLES_SHOWN_MAX: usize = 5;
 const WHY_MAX: usize = 1_200;
 const LABEL_MAX: usize = 120;
+/// Fields of a digest for alerts of quiet hours; what is left is for its items.
+const QUIET_FIELDS_MAX: usize = 3;
 const RESOLVED_COLOUR: u32 = 0x2e_a0_43;
 
 /// The message of an alert as it is now; only a critical one makes a sound.
@@ -106,33 +109,59 @@ fn item(example: &Example, urls: &mut BTreeSet<String>) -> Embed {
     }
 }
 
-/// What a digest says of alerts that opened in quiet hours: as many lines as a field
-/// holds; the rest as "and n more".
-pub(super) fn quiet_text(digest: &Digest) -> Option<String> {
-    const ROOM_FOR_MORE: usize = 32;
-    const LINE_LABEL_MAX: usize = 60;
-    const LINE_WHY_MAX: usize = 200;
-    let mut value = String::new();
-    let mut left = 0;
-    for (index, alert) in digest.alerts.iter().enumerate() {
-        let mut line = format!("**{}**", escape_within(&alert.rule, NAME_MAX));
-        if alert.label != alert.rule {
-            line.push_str(&format!(" · {}", escape_within(&alert.label, LINE_LABEL_MAX)));
-        }
-        let ended = if alert.resolved.is_some() { ", over" } else { "" };
-        let at = alert.since.0.div_euclid(1_000);
-        line.push_str(&format!(" · <t:{at}:t>{ended}: {}\n", escape_within(&alert.why, LINE_WHY_MAX)));
-        if units(&value) + units(&line) + ROOM_FOR_MORE > FIELD_VALUE_MAX {
-            left += (digest.alerts.len() - index) as u64;
+/// What a digest says of alerts that opened in quiet hours, and how many of them it has no
+/// room for: whole sentences where all fit, else shorter lines, so that more do; the rest
+/// is "and n more".
+pub(super) fn quiet_fields(digest: &Digest) -> (Vec<Field>, usize) {
+    const WHY_STEPS: [usize; 3] = [200, 80, 0];
+    let mut packed = (Vec::new(), 0);
+    for why_max in WHY_STEPS {
+        packed = pack(digest.alerts.iter().map(|alert| quiet_line(alert, why_max)));
+        if packed.1 == 0 {
             break;
         }
-        value.push_str(&line);
     }
-    if value.is_empty() {
-        return None;
+    let (mut values, left) = packed;
+    if let Some(last) = values.last_mut().filter(|_| left > 0) {
+        last.push_str(&format!("\nand {} more", grouped(left as u64)));
     }
-    if left > 0 {
-        value.push_str(&format!("and {} more", grouped(left)));
+    let name = |index| if index == 0 { "While it was quiet" } else { "While it was quiet, continued" };
+    let field = |(index, value)| Field { name: name(index).to_string(), value };
+    (values.into_iter().enumerate().map(field).collect(), left)
+}
+
+fn quiet_line(alert: &QuietAlert, why_max: usize) -> String {
+    const LINE_LABEL_MAX: usize = 60;
+    let mut line = format!("**{}**", escape_within(&alert.rule, NAME_MAX));
+    if alert.label != alert.rule {
+        line.push_str(&format!(" · {}", escape_within(&alert.label, LINE_LABEL_MAX)));
     }
-    Some(value.trim_end().to_string())
+    let ended = if alert.resolved.is_some() { ", over" } else { "" };
+    line.push_str(&format!(" · <t:{}:t>{ended}", alert.since.0.div_euclid(1_000)));
+    let why = escape_within(&alert.why, why_max);
+    if why_max > 0 && !why.is_empty() {
+        line.push_str(&format!(": {why}"));
+    }
+    line
+}
+
+/// Lines in as many fields as there may be, and how many lines are left over.
+fn pack(lines: impl ExactSizeIterator<Item = String>) -> (Vec<String>, usize) {
+    const ROOM_FOR_MORE: usize = 32;
+    let mut left = lines.len();
+    let mut values: Vec<String> = Vec::new();
+    for line in lines {
+        let is_last = values.len() == QUIET_FIELDS_MAX;
+        let room = if is_last { FIELD_VALUE_MAX - ROOM_FOR_MORE } else { FIELD_VALUE_MAX };
+        match values.last_mut() {
+            Some(value) if units(value) + 1 + units(&line) <= room => {
+                value.push('\n');
+                value.push_str(&line);
+            }
+            _ if !is_last => values.push(line),
+            _ => break,
+        }
+        left -= 1;
+    }
+    (values, left)
 }
