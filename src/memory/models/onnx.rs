@@ -2,14 +2,16 @@
 //! vectors, length 1.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dataflows::vector::Vector;
 use ort::environment::Environment;
+use ort::ep::CPU;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::Tensor;
-use parking_lot::{Condvar, Mutex};
-use tokenizers::{Tokenizer, TruncationParams};
+use parking_lot::{FairMutex, FairMutexGuard, Mutex};
+use tokenizers::{Encoding, Tokenizer, TruncationParams};
 
 use super::catalog::{self, EMBEDDING, MODEL_FILE, Presence, RUNTIME, RUNTIME_FILE, TOKENIZER_FILE};
 use super::{Embedder, Settings};
@@ -19,14 +21,18 @@ use crate::memory::DIMENSIONS;
 /// depends on its neighbours (cosine down to 0.976, measured): one text at a time.
 const BATCH_VARIANT_SHA256: &str = "afdb6f1a0e45b715d0bb9b11772f032c399babd23bfc31fed1c170afc848bdb1";
 
+/// Tokens of one run, padding included: what it needs grows with them, and with the square
+/// of a text's length. Two texts of the greatest length; eight took 300 MB.
+const RUN_TOKENS_MAX: usize = 512;
+
 pub(super) struct Onnx {
     id: String,
     batch_max: usize,
     tokenizer: Tokenizer,
     takes_types: bool,
-    /// Idle sessions: as many as threads that embed, and one for questions.
-    sessions: Mutex<Vec<Session>>,
-    returned: Condvar,
+    /// As many as threads that embed; questions wait their turn, which is short.
+    sessions: Vec<FairMutex<Session>>,
+    next: AtomicUsize,
 }
 
 impl Onnx {
@@ -55,10 +61,13 @@ impl Onnx {
                 .unwrap_or_else(|e| e.recover())
                 .with_inter_threads(1)
                 .unwrap_or_else(|e| e.recover())
+                // An arena keeps what the largest run of all took: twice the model.
+                .with_execution_providers([CPU::default().with_arena_allocator(false).build()])
+                .unwrap_or_else(|e| e.recover())
                 .commit_from_file(&model)
         };
         let mut sessions = Vec::new();
-        for _ in 0..settings.threads.max(1) + 1 {
+        for _ in 0..settings.threads.max(1) {
             sessions.push(open().map_err(|e| failed("model", &e))?);
         }
         let takes_types = sessions[0].inputs().iter().any(|input| input.name() == "token_type_ids");
@@ -68,30 +77,33 @@ impl Onnx {
             batch_max,
             tokenizer,
             takes_types,
-            sessions: Mutex::new(sessions),
-            returned: Condvar::new(),
+            sessions: sessions.into_iter().map(FairMutex::new).collect(),
+            next: AtomicUsize::new(0),
         })
     }
 
-    /// Runs `work` with a session of its own; waits while all are busy.
-    fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> T) -> T {
-        struct Borrowed<'a>(&'a Onnx, Option<Session>);
-        impl Drop for Borrowed<'_> {
-            fn drop(&mut self) {
-                self.0.sessions.lock().extend(self.1.take());
-                self.0.returned.notify_one();
+    /// A session that is idle, or the turn at one that is not.
+    fn session(&self) -> FairMutexGuard<'_, Session> {
+        self.sessions.iter().find_map(FairMutex::try_lock).unwrap_or_else(|| {
+            let next = self.next.fetch_add(1, Ordering::Relaxed);
+            self.sessions[next % self.sessions.len()].lock()
+        })
+    }
+
+    /// The vectors of texts of about one length.
+    fn embed_together(&self, encoded: &[&Encoding]) -> ort::Result<Vec<Vector>> {
+        let (rows, width) =
+            (encoded.len(), encoded.iter().map(|text| text.get_ids().len()).max().unwrap_or(0));
+        let mut ids = vec![0i64; rows * width];
+        let mut mask = vec![0i64; rows * width];
+        for (row, text) in encoded.iter().enumerate() {
+            for (column, id) in text.get_ids().iter().enumerate() {
+                ids[row * width + column] = i64::from(*id);
+                mask[row * width + column] = 1;
             }
         }
-        let mut sessions = self.sessions.lock();
-        let session = loop {
-            match sessions.pop() {
-                Some(session) => break session,
-                None => self.returned.wait(&mut sessions),
-            }
-        };
-        drop(sessions);
-        let mut borrowed = Borrowed(self, Some(session));
-        work(borrowed.1.as_mut().expect("taken on drop only"))
+        let lengths: Vec<usize> = encoded.iter().map(|text| text.get_ids().len()).collect();
+        self.run(&mut self.session(), [rows, width], ids, mask, &lengths)
     }
 }
 
@@ -107,19 +119,23 @@ impl Embedder for Onnx {
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, String> {
         let encoded =
             self.tokenizer.encode_batch_fast(texts.to_vec(), true).map_err(|e| format!("tokenizing: {e}"))?;
-        let rows = encoded.len();
-        let width = encoded.iter().map(|encoding| encoding.get_ids().len()).max().unwrap_or(0);
-        let mut ids = vec![0i64; rows * width];
-        let mut mask = vec![0i64; rows * width];
-        for (row, encoding) in encoded.iter().enumerate() {
-            for (column, id) in encoding.get_ids().iter().enumerate() {
-                ids[row * width + column] = i64::from(*id);
-                mask[row * width + column] = 1;
+        // Of one length together, as many as the memory for their tokens allows.
+        let mut order: Vec<usize> = (0..encoded.len()).collect();
+        order.sort_by_key(|row| encoded[*row].get_ids().len());
+        let mut vectors = vec![Vector(Vec::new()); encoded.len()];
+        let mut rest = order.as_slice();
+        while !rest.is_empty() {
+            let tokens = |rows: usize| rows * encoded[rest[rows - 1]].get_ids().len();
+            let rows = (1..=rest.len()).rev().find(|rows| tokens(*rows) <= RUN_TOKENS_MAX).unwrap_or(1);
+            let (together, after) = rest.split_at(rows);
+            let texts: Vec<&Encoding> = together.iter().map(|row| &encoded[*row]).collect();
+            let found = self.embed_together(&texts).map_err(|e| format!("running the model: {e}"))?;
+            for (row, vector) in together.iter().zip(found) {
+                vectors[*row] = vector;
             }
+            rest = after;
         }
-        let lengths: Vec<usize> = encoded.iter().map(|encoding| encoding.get_ids().len()).collect();
-        self.with_session(|session| self.run(session, [rows, width], ids, mask, &lengths))
-            .map_err(|e| format!("running the model: {e}"))
+        Ok(vectors)
     }
 }
 
