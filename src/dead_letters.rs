@@ -8,9 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
 use dataflows::faults::{DeadLetter, Reason};
 use dataflows::record::Stored;
 use dataflows::time::Millis;
@@ -18,14 +17,14 @@ use parking_lot::RwLock;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::http::Problem;
+use crate::ops::http::{List, Parameters, Problem, number};
+use crate::ops::openapi::{Operation, Routes};
 
 /// Letters held; older ones are in the topic.
 const LETTERS_MAX: usize = 1_000;
 /// Characters of a refused record that are shown.
 const VALUE_CHARS_MAX: usize = 1_000;
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 200;
+const LETTERS: List = List { name: "dead-letters", limit_default: 50, limit_max: 200 };
 
 /// The newest letters.
 #[derive(Debug, Default)]
@@ -59,23 +58,21 @@ impl View {
     }
 
     /// The newest first.
-    fn page(&self, asked: &Asked) -> Answer {
-        let limit = asked.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
-        let before = asked.cursor.as_deref().and_then(|cursor| cursor.split_once('~'));
-        let before = before.and_then(|(at, key)| Some((Millis(at.parse().ok()?), key.to_string())));
+    fn page(&self, asked: &Asked) -> Result<Answer, String> {
+        let limit = LETTERS.limit(asked.limit)?;
+        let before: Option<(i64, String)> = LETTERS.after(asked.cursor.as_deref())?;
+        let before = before.map(|(at, key)| (Millis(at), key));
         let wanted = |letter: &DeadLetter| {
             asked.stage.as_ref().is_none_or(|stage| *stage == letter.stage)
                 && asked.reason.is_none_or(|reason| reason == letter.reason)
         };
-        let mut found = self
+        let found = self
             .letters
             .iter()
             .rev()
             .filter(|(place, letter)| before.as_ref().is_none_or(|b| *place < b) && wanted(letter));
-        let page: Vec<_> = found.by_ref().take(limit).collect();
-        let more = found.next().is_some();
-        let cursor = page.last().filter(|_| more).map(|((at, key), _)| format!("{}~{key}", at.0));
-        Answer { items: page.into_iter().map(|(_, letter)| letter.clone()).collect(), cursor }
+        let (page, cursor) = LETTERS.page(found, limit, |((at, key), _)| (at.0, key.clone()));
+        Ok(Answer { items: page.into_iter().map(|(_, letter)| letter.clone()).collect(), cursor })
     }
 }
 
@@ -90,34 +87,39 @@ fn shortened(letter: DeadLetter) -> DeadLetter {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Asked {
+    #[serde(default, deserialize_with = "number")]
     limit: Option<usize>,
     cursor: Option<String>,
+    /// Letters of this stage.
     stage: Option<String>,
     reason: Option<Reason>,
 }
 
 /// The answer of `GET /v1/dead-letters`: a page, the newest first.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DeadLettersPage")]
 pub struct Answer {
     pub items: Vec<DeadLetter>,
-    /// The `cursor` of the next page, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The `cursor` of the next page; null on the last.
     pub cursor: Option<String>,
 }
 
-pub fn routes(view: Arc<RwLock<View>>) -> Router {
-    Router::new().route("/v1/dead-letters", get(letters)).with_state(view)
+pub fn routes(view: Arc<RwLock<View>>) -> Routes {
+    let operation = Operation::new("dead_letters", "What no stage could process, with the reason.")
+        .query::<Asked>()
+        .list(&LETTERS)
+        .answers_as::<Answer>("The newest first; all of them are in the topic dead.letters.");
+    Routes::default().get("/v1/dead-letters", letters, operation).with_state(view)
 }
 
 async fn letters(
     State(view): State<Arc<RwLock<View>>>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Parameters(asked): Parameters<Asked>,
 ) -> Result<Json<Answer>, Problem> {
-    let Query(asked) = asked.map_err(|e| Problem::bad_request(e.body_text()))?;
-    Ok(Json(view.read().page(&asked)))
+    view.read().page(&asked).map(Json).map_err(Problem::bad_request)
 }
 
 #[cfg(test)]
@@ -155,7 +157,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut asked = Asked { limit: Some(150), ..Asked::default() };
         loop {
-            let page = view.page(&asked);
+            let page = view.page(&asked).expect("valid");
             assert!(page.items.len() <= 150);
             seen.extend(page.items.iter().map(|letter| letter.offset));
             let Some(cursor) = page.cursor else { break };
@@ -165,9 +167,10 @@ mod tests {
         seen.sort_unstable();
         expected.sort_unstable();
         assert_eq!(seen, expected);
-        let future = view.page(&Asked { reason: Some(Reason::Future), ..Asked::default() });
+        let future = view.page(&Asked { reason: Some(Reason::Future), ..Asked::default() }).expect("valid");
         assert!(future.items.iter().all(|l| l.reason == Reason::Future && l.truncated));
         assert_eq!(future.items[0].value.as_ref().map(|v| v.chars().count()), Some(VALUE_CHARS_MAX));
-        assert!(view.page(&Asked { stage: Some("analyse".into()), ..Asked::default() }).items.is_empty());
+        let analyse = Asked { stage: Some("analyse".into()), ..Asked::default() };
+        assert!(view.page(&analyse).expect("valid").items.is_empty());
     }
 }

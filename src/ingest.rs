@@ -77,6 +77,7 @@ pub struct Line {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Verdict")]
 pub enum Status {
     Accepted,
     /// In the log, and nothing new as far as is known.

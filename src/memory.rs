@@ -29,6 +29,7 @@ use dataflows::time::Millis;
 use serde::Deserialize;
 
 use crate::log::{Log, LogError};
+use crate::ops::openapi::Routes;
 
 pub mod models;
 pub mod embed;
@@ -266,7 +267,7 @@ pub type Loop = Box<dyn FnOnce() -> Result<(), LogError> + Send>;
 
 /// Everything of the memory in one process: its routes, and its loops by name.
 pub struct Parts {
-    pub routes: axum::Router,
+    pub routes: Routes,
     pub loops: Vec<(&'static str, Loop)>,
 }
 

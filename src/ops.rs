@@ -9,5 +9,6 @@ pub mod data_dir;
 pub mod doctor;
 pub mod logging;
 pub mod node;
+pub mod openapi;
 pub mod shutdown;
 pub mod supervise;

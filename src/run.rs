@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use dataflows::record::topic;
 use dataflows::text::topics::Topics;
 use dataflows::time::DAY_MS;
@@ -29,6 +28,7 @@ use crate::memory;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::health::{Component, Status, Watchdog};
 use crate::ops::node::{Node, Role};
+use crate::ops::openapi::Routes;
 use crate::page;
 use crate::poll;
 use crate::worker::{self, Committers, Pipeline, index::Index};
@@ -37,7 +37,7 @@ type Thread = JoinHandle<Result<(), LogError>>;
 
 /// The parts while they run.
 pub struct Parts {
-    pub routers: Vec<Router>,
+    pub routes: Vec<Routes>,
     workers: Thread,
     others: Vec<Thread>,
     stop_workers: Arc<AtomicBool>,
@@ -129,7 +129,7 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
             result
         })?
     };
-    let (mut others, mut routers) = views::start(node, &log, groupings)?;
+    let (mut others, mut routes) = views::start(node, &log, groupings)?;
     others.extend([heartbeat(node, joined.cluster)?, tick(node, &ingest)?, maintain(node, &log)?]);
     if node.roles.contains(&Role::Poll) {
         others.push(poll_sources(node, &log, runtime)?);
@@ -137,15 +137,16 @@ pub fn start(node: &Node, runtime: &tokio::runtime::Handle) -> Result<Parts, Fai
     let stop_consumers = Arc::new(AtomicBool::new(false));
     if node.roles.contains(&Role::Deliver) {
         let discord = discord::start(node, &log, &stop_consumers)?;
-        let (threads, router) = alerts::start(node, &log, discord.health, &stop_consumers)?;
+        let (threads, of_alerts) = alerts::start(node, &log, discord.health, &stop_consumers)?;
         others.extend(discord.threads.into_iter().chain(threads));
-        routers.extend([discord.router, router]);
+        routes.extend([discord.routes, of_alerts]);
     }
-    let (threads, router) = remember(node, &log, &stop_consumers)?;
+    let (threads, of_memory) = remember(node, &log, &stop_consumers)?;
     others.extend(threads);
-    routers.push(router);
-    routers.extend([ingest::api::routes(ingest), log::api::routes(log), poll::api::routes(), page::routes()]);
-    Ok(Parts { routers, workers, others, stop_workers, stop_consumers })
+    routes.push(of_memory);
+    routes.extend([ingest::api::routes(ingest), log::api::routes(log), poll::api::routes()]);
+    routes.push(page::routes().into());
+    Ok(Parts { routes, workers, others, stop_workers, stop_consumers })
 }
 
 impl Parts {
@@ -310,7 +311,7 @@ fn tick(node: &Node, ingest: &Arc<Ingest>) -> Result<Thread, Failure> {
 type Threads = Vec<JoinHandle<Result<(), LogError>>>;
 
 /// The memory: what embeds, what remembers, and what searches.
-fn remember(node: &Node, log: &Arc<dyn Log>, stop: &Arc<AtomicBool>) -> Result<(Threads, Router), Failure> {
+fn remember(node: &Node, log: &Arc<dyn Log>, stop: &Arc<AtomicBool>) -> Result<(Threads, Routes), Failure> {
     let cache_dir = Environment::of_process(None).cache_dir();
     let cache_dir = cache_dir.unwrap_or_else(|| node.folder.path().join("cache"));
     let parts = memory::parts(&node.config, log, node.folder.path(), &cache_dir, stop, &node.health)

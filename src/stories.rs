@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use dataflows::record::Stored;
 use dataflows::stories::Story;
 use dataflows::time::Millis;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Table `[stories]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Query {
 }
 
 /// A story's place in the order of the list: the newest activity first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// Negated, so that the newest sort first.
     newest: i64,
@@ -46,18 +46,6 @@ pub struct Place {
 impl Place {
     fn of(story: &Story) -> Self {
         Self { newest: -story.last_seen.0, id: story.id.clone() }
-    }
-
-    /// Reads what [`std::fmt::Display`] wrote.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (at, id) = text.split_once('-')?;
-        Some(Self { newest: -at.parse::<i64>().ok()?, id: id.to_string() })
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", -self.newest, self.id)
     }
 }
 
@@ -191,9 +179,8 @@ mod tests {
         assert_eq!(ids(&Query { since: Some(Millis(20)), ..Query::default() }), ["b", "c"]);
         assert_eq!(ids(&Query { platform: Some("z".into()), ..Query::default() }), ["c"]);
         assert_eq!(ids(&Query { items_min: 2, ..Query::default() }), ["b", "c"]);
-        let after = Place::parse(&Place::of(view.get("b").unwrap()).to_string());
+        let after = Some(Place::of(view.get("b").unwrap()));
         assert_eq!(ids(&Query { after, ..Query::default() }), ["c", "a"]);
-        assert_eq!(Place::parse("no place"), None);
     }
 
     #[test]

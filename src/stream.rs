@@ -16,20 +16,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::routing::get;
 use dataflows::record::{Positions, TopicPartition, topic};
 use futures_util::{Stream, stream};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::log::command::{From as Begin, RecordLine};
 use crate::log::{Log, LogError, Reader};
-use crate::ops::http::Problem;
+use crate::ops::http::{Parameters, Problem};
+use crate::ops::openapi::{Operation, Routes};
 use crate::ops::shutdown::Shutdown;
 
 /// What can be followed; without `topics` all of these but the cells of volume, which
@@ -55,25 +54,35 @@ struct Shared {
     shutdown: Shutdown,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Asked {
-    /// Names with commas between them.
+    /// Names with commas between them, of alerts, results.stories, results.trends, digests,
+    /// dead.letters and results.volume; without it all of these but the last.
     topics: Option<String>,
+    /// Where to begin without a Last-Event-ID: at the end where this does not say.
     from: Option<Begin>,
 }
 
-pub fn routes(log: Arc<dyn Log>, shutdown: Shutdown) -> Router {
+pub fn routes(log: Arc<dyn Log>, shutdown: Shutdown) -> Routes {
+    let operation = Operation::new("stream", "Results as they are committed, as server-sent events.")
+        .query::<Asked>()
+        .header("Last-Event-ID", "The `id` of the last event that was seen: goes on after it.")
+        .answers::<String>(
+            StatusCode::OK,
+            "text/event-stream",
+            "`event` is the topic, `data` a RecordLine as JSON, `id` the place after it.",
+        )
+        .fails(&[StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE]);
     let shared = Shared { log, streams: Arc::new(Semaphore::new(STREAMS_MAX)), shutdown };
-    Router::new().route("/v1/stream", get(follow)).with_state(shared)
+    Routes::default().get("/v1/stream", follow, operation).with_state(shared)
 }
 
 async fn follow(
     State(Shared { log, streams, shutdown }): State<Shared>,
     headers: HeaderMap,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Parameters(asked): Parameters<Asked>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let Query(asked) = asked.map_err(|e| Problem::bad_request(e.body_text()))?;
     let topics = topics(asked.topics.as_deref()).map_err(Problem::bad_request)?;
     let last = headers.get("last-event-id").map(|id| {
         let id = id.to_str().ok().and_then(parse_id);

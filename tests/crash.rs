@@ -83,7 +83,7 @@ fn cells(tidings: &Tidings) -> Result<BTreeMap<String, Value>, String> {
     let mut cells = BTreeMap::new();
     for window in ["1m", "1h", "1d"] {
         for by in GROUPINGS {
-            let mut cursor = Some(0);
+            let mut cursor = Some(String::new());
             while let Some(at) = cursor {
                 let asked = format!("/v1/volume?window={window}&by={by}&cursor={at}");
                 let answer = tidings.get(&asked)?;
@@ -93,7 +93,7 @@ fn cells(tidings: &Tidings) -> Result<BTreeMap<String, Value>, String> {
                         return Err(format!("two cells for {key}"));
                     }
                 }
-                cursor = answer["cursor"].as_u64();
+                cursor = answer["cursor"].as_str().map(str::to_string);
             }
         }
     }

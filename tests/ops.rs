@@ -5,9 +5,16 @@
 mod config;
 #[path = "ops/commands.rs"]
 mod commands;
+#[path = "ops/filled.rs"]
+mod filled;
 #[path = "ops/http.rs"]
 mod http;
+#[path = "ops/openapi.rs"]
+mod openapi;
 #[path = "ops/process.rs"]
 mod process;
+#[expect(dead_code, reason = "shared with tests/end_to_end.rs, which uses all of it")]
+#[path = "support/program.rs"]
+mod program;
 #[path = "ops/supervise.rs"]
 mod supervise;

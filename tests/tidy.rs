@@ -158,6 +158,24 @@ fn source() -> impl Iterator<Item = PathBuf> {
     with_extension("src", "rs").into_iter().chain(with_extension("dataflows", "rs"))
 }
 
+/// The page is no part of the interface; whatever else is served is added with its
+/// description, which `src/ops/openapi.rs` alone can do.
+#[test]
+fn no_route_is_added_without_its_description() {
+    let mut found = Vec::new();
+    for path in with_extension("src", "rs") {
+        let undescribed =
+            |line: &str| ["Router::new(", ".route(\"", ".nest("].iter().any(|call| line.contains(call));
+        let wrong = |line: &str| match path.to_str() {
+            Some("src/ops/openapi.rs") => false,
+            Some("src/page.rs") => undescribed(line) && line.contains("/v1"),
+            _ => undescribed(line),
+        };
+        found.extend(lines_where(&path, product(&text(&path)), wrong));
+    }
+    none("describe it: Routes::default().get(path, handler, Operation::new(…))", &found);
+}
+
 /// Every word of a text that begins with `tidings_`, with the character before it.
 fn series(content: &str) -> Vec<(Option<char>, String)> {
     let word =

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use axum::extract::{Query, State as Extract};
-use axum::routing::get;
+use axum::extract::State as Extract;
+use axum::http::StatusCode;
 use axum::{Json, Router};
 use parking_lot::{Mutex, RwLock};
 use schemars::JsonSchema;
@@ -26,12 +26,12 @@ use super::sample::Samples;
 use super::trial::{self, Trial};
 use crate::discord::routes::Route;
 use crate::log::{Log, LogError};
-use crate::ops::http::Problem;
+use crate::ops::http::{List, Parameters, Problem, number};
+use crate::ops::openapi::{Operation, Routes};
 
 /// Alerts that are shown.
 pub const ALERTS_MAX: usize = 5_000;
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 500;
+const LIST: List = List { name: "alerts", limit_default: 50, limit_max: 500 };
 /// Trials at a time: each reads a day of the log.
 const TRIALS_MAX: usize = 1;
 const RETRY_AFTER_S: u64 = 5;
@@ -64,14 +64,9 @@ impl View {
 
     /// The newest first.
     pub fn page(&self, asked: &Asked) -> Result<AlertsPage, String> {
-        let limit = asked.limit.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(format!("limit must be between 1 and {LIMIT_MAX}"));
-        }
-        let before = match asked.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
-            None => None,
-            Some(cursor) => Some(place(cursor).ok_or("cursor is not one of an answer before")?),
-        };
+        let limit = LIST.limit(asked.limit)?;
+        let before: Option<(i64, String)> = LIST.after(asked.cursor.as_deref())?;
+        let before = before.map(|(at, key)| (Millis(at), key));
         let since = match asked.since.as_deref().filter(|since| !since.is_empty()) {
             None => Millis(i64::MIN),
             Some(text) => match text.parse() {
@@ -87,32 +82,26 @@ impl View {
                 && alert.since >= since
         };
         let newest_first = self.alerts.iter().rev();
-        let mut found = newest_first
+        let found = newest_first
             .filter(|(at, alert)| before.as_ref().is_none_or(|before| *at < before) && wanted(alert));
-        let page: Vec<_> = found.by_ref().take(limit).collect();
-        let more = found.next().is_some();
-        let cursor = page.last().filter(|_| more).map(|((at, key), _)| format!("{}~{key}", at.0));
+        let (page, cursor) = LIST.page(found, limit, |((at, key), _)| (at.0, key.clone()));
         Ok(AlertsPage { items: page.into_iter().map(|(_, alert)| alert.clone()).collect(), cursor })
     }
 }
 
-fn place(cursor: &str) -> Option<(Millis, String)> {
-    let (at, key) = cursor.split_once('~')?;
-    Some((Millis(at.parse().ok()?), key.to_string()))
-}
-
 /// What may be asked of `GET /v1/alerts`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     #[serde(default)]
     pub state: Option<State>,
+    /// Alerts of this rule.
     #[serde(default)]
     pub rule: Option<String>,
     /// Opened at or after this.
     #[serde(default)]
     pub since: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub limit: Option<usize>,
     #[serde(default)]
     pub cursor: Option<String>,
@@ -122,8 +111,7 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertsPage {
     pub items: Vec<Alert>,
-    /// The `cursor` of the next page, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The `cursor` of the next page; null on the last.
     pub cursor: Option<String>,
 }
 
@@ -140,31 +128,47 @@ pub struct Api {
     pub stop: Arc<AtomicBool>,
 }
 
-pub fn router(api: Api) -> Router {
+pub fn routes(api: Api) -> Routes {
     let trials = Arc::new(Semaphore::new(TRIALS_MAX));
-    let tried = move |Extract(api): Extract<Api>, asked: Parameters<OfRule>| {
+    let tried = move |Extract(api): Extract<Api>, Parameters(asked): Parameters<OfRule>| {
         let trials = Arc::clone(&trials);
         async move { test(api, trials, asked).await }
     };
-    Router::new().route("/v1/alerts", get(alerts)).route("/v1/alerts/test", get(tried)).with_state(api)
+    let of_alerts = Operation::new("alerts", "Alerts, how they stand and what became of their messages.")
+        .query::<Asked>()
+        .list(&LIST)
+        .answers_as::<AlertsPage>("The newest first.");
+    let of_trial = Operation::new("alerts_test", "What a rule would have said of what the log still has.")
+        .query::<OfRule>()
+        .answers_as::<Trial>("Nothing is written or posted.")
+        .fails(&[StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE]);
+    Routes::default()
+        .get("/v1/alerts", alerts, of_alerts)
+        .get("/v1/alerts/test", tried, of_trial)
+        .with_state(api)
 }
 
-type Parameters<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
+/// The routes alone, for a server of one's own.
+pub fn router(api: Api) -> Router {
+    routes(api).into()
+}
 
-async fn alerts(Extract(api): Extract<Api>, asked: Parameters<Asked>) -> Result<Json<AlertsPage>, Problem> {
-    let Query(asked) = asked.map_err(|e| Problem::bad_request(e.body_text()))?;
+async fn alerts(
+    Extract(api): Extract<Api>,
+    Parameters(asked): Parameters<Asked>,
+) -> Result<Json<AlertsPage>, Problem> {
     let page = api.view.read().page(&asked);
     page.map(Json).map_err(Problem::bad_request)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OfRule {
+    /// Its name in alerts.toml.
     rule: String,
 }
 
-async fn test(api: Api, trials: Arc<Semaphore>, asked: Parameters<OfRule>) -> Result<Json<Trial>, Problem> {
-    let Query(asked) = asked.map_err(|e| Problem::bad_request(e.body_text()))?;
+async fn test(api: Api, trials: Arc<Semaphore>, asked: OfRule) -> Result<Json<Trial>, Problem> {
     let rule = rule::find(&api.rules, &asked.rule).map_err(Problem::not_found)?.clone();
     let permit = trials
         .try_acquire_owned()

@@ -5,7 +5,6 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 
@@ -16,6 +15,7 @@ use crate::ops::exit::{Exit, Failure};
 use crate::ops::health::{self, Health};
 use crate::ops::http::{self, Access};
 use crate::ops::node::{Node, Role};
+use crate::ops::openapi::Routes;
 use crate::ops::shutdown::Shutdown;
 use crate::ops::supervise::{StopSignals, follow_supervisor, supervise};
 use crate::ops::{logging, metrics};
@@ -81,8 +81,8 @@ fn serve(loaded: Loaded, args: &RunArgs) -> Result<Exit, Failure> {
     let roles = if args.roles.is_empty() { Role::value_variants().to_vec() } else { args.roles.clone() };
     let node = Node { config, config_dir, folder, health, shutdown, roles, takeover: args.takeover };
     let mut parts = run::start(&node, runtime.handle())?;
-    let routers = std::mem::take(&mut parts.routers);
-    let served = runtime.block_on(listen(&node, routers));
+    let routes = std::mem::take(&mut parts.routes);
+    let served = runtime.block_on(listen(&node, routes));
     node.shutdown.trigger();
     parts.stop().and(served)?;
     tracing::info!("stopped");
@@ -119,7 +119,7 @@ fn open(config: &Config) -> Result<DataDir, Failure> {
 }
 
 /// Serves HTTP until the process is told to stop.
-async fn listen(node: &Node, mut routers: Vec<Router>) -> Result<(), Failure> {
+async fn listen(node: &Node, mut routes: Vec<Routes>) -> Result<(), Failure> {
     let address = node.config.listen;
     let listener = TcpListener::bind(address).await.map_err(|error| {
         let exit = match error.kind() {
@@ -134,8 +134,8 @@ async fn listen(node: &Node, mut routers: Vec<Router>) -> Result<(), Failure> {
     tracing::info!(address = %bound, version = crate::VERSION, commit = crate::COMMIT, "serving");
     let access =
         Access { api_token: node.config.api_token.clone(), folder_token: Some(node.folder.token().clone()) };
-    routers.push(health::router(node.health.clone()));
-    http::serve(listener, routers, node.config.http.clone(), access, node.shutdown.clone())
+    routes.push(health::routes(node.health.clone()));
+    http::serve(listener, routes, node.config.http.clone(), access, node.shutdown.clone())
         .await
         .map_err(|error| Failure::failed(format!("the HTTP server failed: {error}")))
 }

@@ -6,22 +6,18 @@ use std::process::ExitCode;
 
 use super::TopicsCommand;
 use crate::config::Config;
+use crate::log::api::TopicsPage;
 use crate::log::command::{self, CommandError, RecordLine, TopicLine};
 use crate::ops::client::{Client, Reach, reach};
 use crate::ops::exit::{Exit, Failure};
 use crate::run::{failure, open_log};
-
-#[derive(serde::Deserialize)]
-struct Answer {
-    topics: Vec<TopicLine>,
-}
 
 pub(super) fn run(config: &Config, command: TopicsCommand) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
     match (command, reach(config)?) {
         (TopicsCommand::List { json }, reach) => {
             let lines: Vec<TopicLine> = match reach {
-                Reach::Server(client) => client.get::<Answer>("/v1/topics", &[])?.topics,
+                Reach::Server(client) => all(&client)?,
                 Reach::Folder(folder) => {
                     command::list(open_log(config, folder.path())?.as_ref()).map_err(|e| failure(&e))?
                 }
@@ -37,6 +33,17 @@ pub(super) fn run(config: &Config, command: TopicsCommand) -> Result<ExitCode, F
         }
     }
     Ok(Exit::Ok.into())
+}
+
+/// Every page of the topics.
+fn all(client: &Client) -> Result<Vec<TopicLine>, Failure> {
+    let (mut lines, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page: TopicsPage = client.get("/v1/topics", &[("cursor", &cursor)])?;
+        lines.extend(page.topics);
+        let Some(next) = page.cursor else { return Ok(lines) };
+        cursor = next;
+    }
 }
 
 fn tail(client: &Client, path: &str, json: bool, out: &mut dyn Write) -> Result<(), Failure> {

@@ -1,231 +1,45 @@
 //! The HTTP side: digests and the outbox as the log has them, and the way to ask.
 //!
-//! [`View`] follows digests, discord.outbox and discord.sent by itself, so it is right
-//! in whichever process the workers run.
+//! What it answers from, [`View`], follows the topics by itself, so it is right in whichever
+//! process the workers run.
 
-use std::collections::BTreeMap;
+mod view;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State as Extract};
+use axum::extract::{Path, State as Extract};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use dataflows::record::{Positions, Stored, topic};
+use dataflows::record::topic;
 use dataflows::time::Millis;
 
-use super::deliver::{ranges, reached, record};
+use super::deliver::record;
 use super::digest::Digest;
 use super::digester::{Ask, Preview};
-use super::message::{Message, footer};
-use super::outbox::{Entry, Outbox, OutboxRecord, Resolution, Resolve, State};
-use crate::log::{Log, LogError, Reader};
-use crate::ops::http::Problem;
+use super::outbox::{OutboxRecord, Resolution, Resolve, State};
+use crate::log::{Log, LogError};
+use crate::ops::http::{List, Parameters, Problem, number, within};
+use crate::ops::openapi::{Operation, Routes};
 
-const LIMIT_DEFAULT: usize = 50;
-pub(super) const LIMIT_MAX: usize = 200;
-/// Digests shown; older ones are in the topic.
-const DIGESTS_MAX: usize = 1_000;
-const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
-const IDLE_WAIT: Duration = Duration::from_millis(250);
+pub use view::{Follower, Listed, OutboxItem, Page, View};
+
+use view::{DIGESTS, OUTBOX};
+
+const PREVIEWS: List = List { name: "previews", ..DIGESTS };
+/// Candidates of a preview, where `candidates` does not say.
+const CANDIDATES_DEFAULT: usize = 50;
+pub(super) const CANDIDATES_MAX: usize = 200;
 /// How long an answer waits for what it asked for.
 const ASK_WAIT: Duration = Duration::from_secs(20);
 /// Seconds after which a question that found nobody may be asked again.
 const RETRY_AFTER_S: u64 = 5;
 const RESOLVE_WAIT: Duration = Duration::from_secs(3);
 const RESOLVE_LOOK: Duration = Duration::from_millis(50);
-
-/// What the topics say, for reading.
-#[derive(Debug)]
-pub struct View {
-    outbox: Outbox,
-    digests: BTreeMap<(Millis, String), Digest>,
-}
-
-impl View {
-    pub fn new(keys_max: usize) -> Self {
-        Self { outbox: Outbox::new(keys_max), digests: BTreeMap::new() }
-    }
-
-    /// Takes a record of one of the three topics; unreadable ones are not shown.
-    pub fn apply(&mut self, stored: &Stored) {
-        if &*stored.topic != topic::DIGESTS {
-            if let Err(error) = self.outbox.apply(stored) {
-                tracing::debug!(%error, "a record is not shown");
-            }
-            return;
-        }
-        let Some(digest) = stored.value.as_ref().and_then(|v| serde_json::from_slice::<Digest>(v).ok())
-        else {
-            return;
-        };
-        self.digests.insert((digest.decided_at, digest.key.clone()), digest);
-        while self.digests.len() > DIGESTS_MAX {
-            self.digests.pop_first();
-        }
-    }
-
-    /// The newest first, from after the cursor.
-    pub fn digests(&self, page: &Page) -> Listed<Digest> {
-        let all = self.digests.iter().rev().map(|((at, key), digest)| (*at, key.as_str(), digest.clone()));
-        page.list(all)
-    }
-
-    pub fn outbox(&self, page: &Page) -> Listed<OutboxItem> {
-        let mut entries: Vec<&Entry> =
-            self.outbox.entries().filter(|e| page.state.is_none_or(|state| e.sent.state == state)).collect();
-        entries
-            .sort_by(|a, b| (b.wanted.created_at, &b.wanted.key).cmp(&(a.wanted.created_at, &a.wanted.key)));
-        page.list(
-            entries.into_iter().map(|e| (e.wanted.created_at, e.wanted.key.as_str(), OutboxItem::of(e))),
-        )
-    }
-
-    pub fn item(&self, key: &str) -> Option<OutboxItem> {
-        self.outbox.get(key).map(OutboxItem::of)
-    }
-
-    pub fn check(&self, resolve: &Resolve) -> Result<(), String> {
-        self.outbox.resolved(resolve, resolve.asked_at).map(|_| ())
-    }
-}
-
-/// One key of the outbox.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct OutboxItem {
-    pub key: String,
-    pub route: String,
-    pub state: State,
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// What Discord shows, and what it should show.
-    pub sequence: u64,
-    pub wanted_sequence: u64,
-    pub attempts: u32,
-    #[serde(default)]
-    pub channel_id: Option<String>,
-    #[serde(default)]
-    pub message_id: Option<String>,
-    /// What the footer of the post says, to find it by eye.
-    pub footer: String,
-    pub created_at: Millis,
-    pub changed_at: Millis,
-    /// While it may still be sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<Message>,
-}
-
-impl OutboxItem {
-    fn of(entry: &Entry) -> Self {
-        let Entry { wanted, sent, .. } = entry;
-        let message = &wanted.message;
-        Self {
-            key: wanted.key.clone(),
-            route: wanted.route.clone(),
-            state: sent.state,
-            reason: sent.reason.clone(),
-            sequence: sent.sequence,
-            wanted_sequence: wanted.sequence,
-            attempts: sent.attempts,
-            channel_id: sent.channel_id.clone(),
-            message_id: sent.message_id.clone(),
-            footer: footer(&wanted.key),
-            created_at: wanted.created_at,
-            changed_at: sent.at,
-            message: (*message != Message::default()).then(|| message.clone()),
-        }
-    }
-}
-
-/// `limit`, `cursor`, and for the outbox `state`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Page {
-    #[serde(default)]
-    pub limit: Option<usize>,
-    #[serde(default)]
-    pub cursor: Option<String>,
-    #[serde(default)]
-    pub state: Option<State>,
-}
-
-/// A page, and where the next one starts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Listed<T> {
-    pub items: Vec<T>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-}
-
-impl Page {
-    fn list<'a, T>(&self, newest_first: impl Iterator<Item = (Millis, &'a str, T)>) -> Listed<T> {
-        let after = self
-            .cursor
-            .as_deref()
-            .and_then(|c| c.split_once('~'))
-            .and_then(|(at, key)| Some((Millis(at.parse().ok()?), key.to_string())));
-        let limit = self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
-        let rest = newest_first
-            .filter(|(at, key, _)| after.as_ref().is_none_or(|(a, k)| (*at, *key) < (*a, k.as_str())));
-        let mut page: Vec<(String, T)> =
-            rest.take(limit + 1).map(|(at, key, item)| (format!("{}~{key}", at.0), item)).collect();
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let cursor = page.last().filter(|_| more).map(|(cursor, _)| cursor.clone());
-        Listed { items: page.into_iter().map(|(_, item)| item).collect(), cursor }
-    }
-}
-
-/// Follows the three topics.
-pub struct Follower {
-    reader: Box<dyn Reader>,
-    ends: Positions,
-    view: Arc<Mutex<View>>,
-}
-
-impl Follower {
-    pub fn open(log: &dyn Log, keys_max: usize) -> Result<Self, LogError> {
-        let mut starts = Positions::new();
-        let mut ends = Positions::new();
-        for name in [topic::DIGESTS, topic::OUTBOX, topic::SENT] {
-            let (first, last) = ranges(log, name)?;
-            starts.extend(first);
-            ends.extend(last);
-        }
-        Ok(Self { reader: log.reader(&starts)?, ends, view: Arc::new(Mutex::new(View::new(keys_max))) })
-    }
-
-    pub fn view(&self) -> Arc<Mutex<View>> {
-        self.view.clone()
-    }
-
-    /// Reads until everything that was there at the opening is in the view.
-    pub fn catch_up(&mut self) -> Result<(), LogError> {
-        while !reached(&self.reader.positions(), &self.ends) {
-            self.step(IDLE_WAIT)?;
-        }
-        Ok(())
-    }
-
-    pub fn step(&mut self, wait: Duration) -> Result<(), LogError> {
-        let records = self.reader.poll(wait, READ_BYTES_MAX)?;
-        let mut view = self.view.lock();
-        records.iter().for_each(|stored| view.apply(stored));
-        Ok(())
-    }
-
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), LogError> {
-        while !stop.load(Ordering::Relaxed) {
-            self.step(IDLE_WAIT)?;
-        }
-        Ok(())
-    }
-}
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -236,53 +50,116 @@ pub struct Api {
     pub asks: Option<tokio::sync::mpsc::Sender<Ask>>,
 }
 
-/// The routes, ready to be merged.
-pub fn router(api: Api) -> Router {
-    Router::new()
-        .route("/v1/digests", get(digests))
-        .route("/v1/digests/preview", get(preview))
-        .route("/v1/digests/send", post(send))
-        .route("/v1/outbox", get(outbox))
-        .route("/v1/outbox/{key}/resolve", post(resolve))
+pub fn routes(api: Api) -> Routes {
+    let busy = [StatusCode::SERVICE_UNAVAILABLE];
+    let of_digests = Operation::new("digests", "Digests that were decided, posted or not.")
+        .query::<DigestsAsked>()
+        .list(&DIGESTS)
+        .answers_as::<Listed<Digest>>("The newest first.");
+    let of_preview = Operation::new("digests_preview", "Digests as they would be posted now, and why.")
+        .query::<PreviewOf>()
+        .list(&PREVIEWS)
+        .answers_as::<Listed<Preview>>("One a route, in the order of routes.toml.")
+        .fails(&busy);
+    let of_send = Operation::new("digests_send", "Decides digests now, not at the next schedule.")
+        .query::<OfRoute>()
+        .answers_as::<Vec<Preview>>("What was decided; `sent` says whether it is in the outbox.")
+        .fails(&busy);
+    let of_outbox = Operation::new("outbox", "Messages to Discord and what became of them.")
+        .query::<Page>()
+        .list(&OUTBOX)
+        .answers_as::<Listed<OutboxItem>>("The newest first.");
+    let of_resolve =
+        Operation::new("outbox_resolve", "Settles a post of which nobody knows whether it was made.")
+            .path("key", "The key of the post.")
+            .takes::<Resolution>("application/json")
+            .answers_as::<OutboxItem>("Settled, and how it stands.")
+            .answers::<OutboxItem>(StatusCode::ACCEPTED, "application/json", "Recorded, not applied yet.")
+            .fails(&[StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::SERVICE_UNAVAILABLE]);
+    Routes::default()
+        .get("/v1/digests", digests, of_digests)
+        .get("/v1/digests/preview", preview, of_preview)
+        .post("/v1/digests/send", send, of_send)
+        .get("/v1/outbox", outbox, of_outbox)
+        .post("/v1/outbox/{key}/resolve", resolve, of_resolve)
         .with_state(api)
 }
 
-async fn digests(Extract(api): Extract<Api>, Query(page): Query<Page>) -> Json<Listed<Digest>> {
-    Json(api.view.lock().digests(&page))
+/// The routes alone, for a server of one's own.
+pub fn router(api: Api) -> Router {
+    routes(api).into()
 }
 
-async fn outbox(Extract(api): Extract<Api>, Query(page): Query<Page>) -> Json<Listed<OutboxItem>> {
-    Json(api.view.lock().outbox(&page))
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DigestsAsked {
+    #[serde(default, deserialize_with = "number")]
+    limit: Option<usize>,
+    #[serde(default)]
+    cursor: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+async fn digests(
+    Extract(api): Extract<Api>,
+    Parameters(DigestsAsked { limit, cursor }): Parameters<DigestsAsked>,
+) -> Result<Json<Listed<Digest>>, Problem> {
+    let page = Page { limit, cursor, state: None };
+    api.view.lock().digests(&page).map(Json).map_err(Problem::bad_request)
+}
+
+async fn outbox(
+    Extract(api): Extract<Api>,
+    Parameters(page): Parameters<Page>,
+) -> Result<Json<Listed<OutboxItem>>, Problem> {
+    api.view.lock().outbox(&page).map(Json).map_err(Problem::bad_request)
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OfRoute {
+    /// Its name in routes.toml; all of them without it.
     #[serde(default)]
     route: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PreviewOf {
+    /// Its name in routes.toml; all of them without it.
     #[serde(default)]
     route: Option<String>,
     /// Candidates of each preview.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
+    #[schemars(range(min = 1, max = CANDIDATES_MAX), extend("default" = CANDIDATES_DEFAULT))]
+    candidates: Option<usize>,
+    #[serde(default, deserialize_with = "number")]
     limit: Option<usize>,
+    #[serde(default)]
+    cursor: Option<String>,
 }
 
 async fn preview(
     Extract(api): Extract<Api>,
-    Query(of): Query<PreviewOf>,
-) -> Result<Json<Vec<Preview>>, Problem> {
+    Parameters(of): Parameters<PreviewOf>,
+) -> Result<Json<Listed<Preview>>, Problem> {
+    let candidates = of.candidates.unwrap_or(CANDIDATES_DEFAULT);
+    let candidates = within("candidates", candidates, CANDIDATES_MAX).map_err(Problem::bad_request)?;
+    let limit = PREVIEWS.limit(of.limit).map_err(Problem::bad_request)?;
+    let after: Option<String> = PREVIEWS.after(of.cursor.as_deref()).map_err(Problem::bad_request)?;
     let mut previews = ask(&api, |answer| Ask::Preview { route: of.route, answer }).await?;
-    let limit = of.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
-    previews.iter_mut().for_each(|preview| preview.candidates.truncate(limit));
-    Ok(Json(previews))
+    if let Some(after) = after {
+        let last = previews.iter().position(|preview| preview.digest.route == after);
+        previews.drain(..last.map_or(previews.len(), |last| last + 1));
+    }
+    previews.iter_mut().for_each(|preview| preview.candidates.truncate(candidates));
+    let (items, cursor) = PREVIEWS.page(previews, limit, |preview| preview.digest.route.clone());
+    Ok(Json(Listed { items, cursor }))
 }
 
-async fn send(Extract(api): Extract<Api>, Query(of): Query<OfRoute>) -> Result<Json<Vec<Preview>>, Problem> {
+async fn send(
+    Extract(api): Extract<Api>,
+    Parameters(of): Parameters<OfRoute>,
+) -> Result<Json<Vec<Preview>>, Problem> {
     ask(&api, |answer| Ask::Send { route: of.route, answer }).await.map(Json)
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Subcommand};
 use serde::de::DeserializeOwned;
 
+use super::api::Listed;
 use super::deliver::{DeliverError, Deliverer};
 use super::digester::{DigestError, Digester, Preview};
 use super::health::Health;
@@ -25,7 +26,7 @@ const DELIVERY_WAIT: Duration = Duration::from_secs(60);
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(30);
 const CANDIDATES_SHOWN: usize = 60;
 /// Candidates of a preview as JSON, wherever it is decided.
-const CANDIDATES_MAX: usize = super::api::LIMIT_MAX;
+const CANDIDATES_MAX: usize = super::api::CANDIDATES_MAX;
 
 mod outbox;
 
@@ -248,9 +249,7 @@ impl DigestCommand {
         match self {
             Self::Preview { route, json } => {
                 let previews = match &context.place {
-                    Place::Process(remote) => {
-                        remote.ask(reqwest::Method::GET, &preview_path(route.as_deref()), None).await?.1
-                    }
+                    Place::Process(remote) => previews(remote, route.as_deref()).await?,
                     Place::Log(log) => {
                         let (log, context) = (log.clone(), context.clone());
                         blocking(move || {
@@ -284,10 +283,18 @@ impl DigestCommand {
     }
 }
 
-fn preview_path(route: Option<&str>) -> String {
+/// Every preview that the running process has.
+async fn previews(remote: &Remote, route: Option<&str>) -> Result<Vec<Preview>, CommandError> {
     let path = path("/v1/digests/preview", route);
     let sign = if path.contains('?') { '&' } else { '?' };
-    format!("{path}{sign}limit={CANDIDATES_MAX}")
+    let first = format!("{path}{sign}candidates={CANDIDATES_MAX}");
+    let (mut all, mut asked) = (Vec::new(), first.clone());
+    loop {
+        let page: Listed<Preview> = remote.ask(reqwest::Method::GET, &asked, None).await?.1;
+        all.extend(page.items);
+        let Some(cursor) = page.cursor else { return Ok(all) };
+        asked = format!("{first}&cursor={cursor}");
+    }
 }
 
 fn path(base: &str, route: Option<&str>) -> String {

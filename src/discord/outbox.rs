@@ -75,6 +75,7 @@ pub enum Resolution {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "OutboxState")]
 pub enum State {
     /// To be posted.
     Pending,

@@ -45,6 +45,7 @@ pub struct Quiet {
 
 /// From `start` until before `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DigestWindow")]
 pub struct Window {
     pub start: Millis,
     pub end: Millis,

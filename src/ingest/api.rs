@@ -2,22 +2,48 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
+
+use dataflows::event::ContentEvent;
 
 use super::{Ingest, Receipt, lines};
 use crate::log::LogError;
 use crate::ops::http::Problem;
+use crate::ops::openapi::{Operation, Routes};
 
 /// Seconds after which a producer may try again when the log is busy or full.
 const RETRY_AFTER_S: u64 = 5;
 
-pub fn routes(ingest: Arc<Ingest>) -> Router {
-    Router::new().route("/v1/events", post(events)).with_state(ingest)
+/// One event or an array of them.
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the body is taken apart by hand, so that each event has its verdict")]
+enum OneOrMore {
+    One(Box<ContentEvent>),
+    More(Vec<ContentEvent>),
+}
+
+pub fn routes(ingest: Arc<Ingest>) -> Routes {
+    let operation = Operation::new("ingest", "Takes content events in, durably.")
+        .takes::<OneOrMore>("application/json")
+        .takes::<String>("application/x-ndjson")
+        .answers::<Receipt>(
+            StatusCode::ACCEPTED,
+            "application/json",
+            "Some were taken; `lines` has every verdict.",
+        )
+        .fails(&[
+            StatusCode::BAD_REQUEST,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::INSUFFICIENT_STORAGE,
+        ]);
+    Routes::default().post("/v1/events", events, operation).with_state(ingest)
 }
 
 async fn events(

@@ -30,7 +30,7 @@ pub enum CommandError {
 }
 
 /// Where `topics tail` starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum From {
     #[default]
@@ -47,7 +47,7 @@ pub struct TailArgs {
     #[arg(long, value_enum, default_value = "beginning")]
     pub from: From,
     /// Stop after this many records
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one)]
     pub limit: Option<usize>,
     /// One JSON object a line
     #[arg(long)]
@@ -55,6 +55,10 @@ pub struct TailArgs {
     /// Stay and print what arrives
     #[arg(short, long)]
     pub follow: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a number from 1 on".to_string())
 }
 
 impl TailArgs {
@@ -192,6 +196,11 @@ pub struct Tail {
 
 impl Tail {
     pub fn open(log: &dyn Log, args: &TailArgs) -> Result<Self, CommandError> {
+        Self::open_at(log, args, None)
+    }
+
+    /// Begins at these offsets, one a partition, as far as they are still there.
+    pub fn open_at(log: &dyn Log, args: &TailArgs, start: Option<&[u64]>) -> Result<Self, CommandError> {
         let topics = log.topics()?;
         let Some(info) = topics.iter().find(|info| info.name == args.topic) else {
             let known = topics.iter().map(|info| info.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -202,8 +211,20 @@ impl Tail {
             info.ranges.iter().enumerate().map(position).collect()
         };
         let (first, end) = (at(|range| range.0), at(|range| range.1));
-        let reader = log.reader(if args.from == From::End { &end } else { &first })?;
+        let mut from = if args.from == From::End { end.clone() } else { first.clone() };
+        for (partition, next) in (0..).zip(start.unwrap_or_default()) {
+            let partition = TopicPartition::new(info.name.as_str(), partition);
+            if let Some(position) = from.get_mut(&partition) {
+                *position = (*next).clamp(first[&partition], end[&partition]);
+            }
+        }
+        let reader = log.reader(&from)?;
         Ok(Self { reader, until: (!args.follow).then_some(end), left: args.limit.unwrap_or(usize::MAX) })
+    }
+
+    /// For each partition the offset that is read next.
+    pub fn positions(&self) -> Positions {
+        self.reader.positions()
     }
 
     /// The next records, none if nothing came in a while; `None` at the end.

@@ -2,49 +2,54 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as Parameters, State};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
 use dataflows::time::Millis;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::search::{Answer, Query, Search, parse_cursor};
+use super::search::{Answer, Query, Search};
 use super::{Filters, MemoryError};
-use crate::ops::http::Problem;
+use crate::ops::http::{Parameters, Problem, number};
+use crate::ops::openapi::{Operation, Routes};
 
 /// Seconds after which a search on a memory that is unavailable is worth a retry.
 const RETRY_AFTER_S: u64 = 5;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SearchParameters {
+struct Asked {
+    /// Words or a sentence.
     q: String,
-    #[serde(default)]
     platform: Option<String>,
-    /// RFC 3339, or milliseconds.
-    #[serde(default)]
+    /// Items published at or after this.
     since: Option<String>,
-    #[serde(default)]
+    /// Items in this watched topic.
     topic: Option<String>,
-    #[serde(default)]
+    /// Items in this language, two letters.
     lang: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     limit: Option<usize>,
-    #[serde(default)]
+    /// Pages are of one ranking, of the best that were found (`memory.search.candidates_max`):
+    /// what is remembered between two of them can move a hit across.
     cursor: Option<String>,
 }
 
-pub fn routes(search: Arc<Search>) -> Router {
-    Router::new().route("/v1/search", get(answer)).with_state(search)
+pub fn routes(search: Arc<Search>) -> Routes {
+    let operation = Operation::new("search", "What is remembered about something, by meaning and by words.")
+        .query::<Asked>()
+        .list(&search.list())
+        .answers_as::<Answer>("The best first.")
+        .fails(&[StatusCode::SERVICE_UNAVAILABLE]);
+    Routes::default().get("/v1/search", answer, operation).with_state(search)
 }
 
 async fn answer(
     State(search): State<Arc<Search>>,
-    parameters: Result<Parameters<SearchParameters>, QueryRejection>,
+    Parameters(asked): Parameters<Asked>,
 ) -> Result<Json<Answer>, Problem> {
-    let Parameters(parameters) = parameters.map_err(|e| Problem::bad_request(e.body_text()))?;
-    let query = query(parameters, &search)?;
+    let query = query(asked, &search).map_err(Problem::bad_request)?;
     let answered = tokio::task::spawn_blocking(move || search.answer(&query)).await;
     match answered {
         Ok(Ok(answer)) => Ok(Json(answer)),
@@ -66,29 +71,22 @@ async fn answer(
     }
 }
 
-fn query(parameters: SearchParameters, search: &Search) -> Result<Query, Problem> {
-    let settings = search.settings();
+fn query(asked: Asked, search: &Search) -> Result<Query, String> {
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    if parameters.q.trim().is_empty() {
-        return Err(Problem::bad_request("q is empty: it takes the words or the sentence to search for"));
+    if asked.q.trim().is_empty() {
+        return Err("q is empty: it takes the words or the sentence to search for".to_string());
     }
-    let limit = parameters.limit.unwrap_or(settings.limit_default);
-    if limit == 0 || limit > settings.limit_max {
-        return Err(Problem::bad_request(format!("limit is 1 to {}", settings.limit_max)));
-    }
-    let offset = match given(parameters.cursor) {
-        None => 0,
-        Some(cursor) => parse_cursor(&cursor)
-            .ok_or_else(|| Problem::bad_request("cursor is not one that an earlier answer gave"))?,
-    };
-    let since = given(parameters.since).map(|text| parse_since(&text)).transpose();
+    let limit = search.list().limit(asked.limit)?;
+    let since = given(asked.since).map(|text| parse_since(&text)).transpose();
     let filters = Filters {
-        platform: given(parameters.platform),
-        since: since.map_err(|reason| Problem::bad_request(format!("since: {reason}")))?,
-        topic: given(parameters.topic),
-        lang: given(parameters.lang),
+        platform: given(asked.platform),
+        since: since.map_err(|reason| format!("since: {reason}"))?,
+        topic: given(asked.topic),
+        lang: given(asked.lang),
     };
-    Ok(Query { text: parameters.q, filters, limit, offset })
+    let query = Query { text: asked.q, filters, limit, offset: 0 };
+    let offset = search.offset(&query, asked.cursor.as_deref())?;
+    Ok(Query { offset, ..query })
 }
 
 /// RFC 3339, or a number of milliseconds.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::models::Model;
 use super::{Candidates, Filters, Item, Memory, MemoryError, QueryVector, metrics, terms};
+use crate::ops::http::List;
 
 /// Table `[memory.search]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -39,6 +40,16 @@ pub struct Query {
     pub limit: usize,
     /// Hits to pass over.
     pub offset: usize,
+}
+
+impl Query {
+    /// The same for the same question, whatever page of it is asked for.
+    fn fingerprint(&self) -> String {
+        let Filters { platform, since, topic, lang } = &self.filters;
+        let question = (&self.text, platform, since, topic, lang);
+        let bytes = serde_json::to_vec(&question).expect("a question is plain data");
+        blake3::hash(&bytes).to_hex()[..16].to_string()
+    }
 }
 
 /// How the answer was found.
@@ -64,14 +75,14 @@ impl Mode {
 
 /// The answer of `GET /v1/search`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SearchPage")]
 pub struct Answer {
     pub hits: Vec<Hit>,
     pub mode: Mode,
     /// Why meaning took no part, if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode_reason: Option<String>,
-    /// For the next page; absent on the last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The `cursor` of the next page; null on the last.
     pub cursor: Option<String>,
     /// The pipeline time that the memory reflects; absent while it is empty.
     pub as_of: Option<Millis>,
@@ -96,6 +107,7 @@ pub struct Hit {
 
 /// The item's rank by meaning and by words, from 1; absent where it is not ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Ranks")]
 pub struct Why {
     pub dense_rank: Option<u32>,
     pub lexical_rank: Option<u32>,
@@ -154,6 +166,21 @@ impl Search {
         &self.settings
     }
 
+    /// The hits of a question as a list over HTTP.
+    pub fn list(&self) -> List {
+        let Settings { limit_default, limit_max, .. } = self.settings;
+        List { name: "search", limit_default, limit_max }
+    }
+
+    /// Where the page of a cursor begins; a cursor of another question is refused.
+    pub fn offset(&self, query: &Query, cursor: Option<&str>) -> Result<usize, String> {
+        match self.list().after::<(usize, String)>(cursor)? {
+            None => Ok(0),
+            Some((offset, of)) if of == query.fingerprint() => Ok(offset),
+            Some(_) => Err("cursor is one of another question".to_string()),
+        }
+    }
+
     /// Answers the question. Blocking: tens of milliseconds with a model.
     pub fn answer(&self, query: &Query) -> Result<Answer, MemoryError> {
         let started = Instant::now();
@@ -177,7 +204,7 @@ impl Search {
         let (hits, more) = self.page(query, &terms, found)?;
         let as_of = self.memory.as_of()?;
         metrics::SEARCH_SECONDS.with_label_values(&[mode.name()]).observe(started.elapsed().as_secs_f64());
-        let cursor = more.then(|| cursor_text(query.offset + query.limit));
+        let cursor = more.then(|| self.list().cursor(&(query.offset + query.limit, query.fingerprint())));
         Ok(Answer { hits, mode, mode_reason, cursor, as_of })
     }
 
@@ -281,17 +308,6 @@ pub fn snippet(text: &str, terms: &[String], chars_max: usize) -> String {
     snippet
 }
 
-const CURSOR: &str = "o";
-
-fn cursor_text(offset: usize) -> String {
-    format!("{CURSOR}{offset}")
-}
-
-/// The offset of a cursor that [`Search::answer`] gave.
-pub fn parse_cursor(text: &str) -> Option<usize> {
-    text.strip_prefix(CURSOR)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,12 +335,5 @@ mod tests {
         assert_eq!(snippet("short\n text", &[], 60), "short text");
         assert_eq!(snippet("", &[], 60), "");
         assert_eq!(snippet(&"é".repeat(100), &[], 10), "é".repeat(9) + "…");
-    }
-
-    #[test]
-    fn cursors_read_back_and_others_are_refused() {
-        assert_eq!(parse_cursor(&cursor_text(20)), Some(20));
-        assert_eq!(parse_cursor("20"), None);
-        assert_eq!(parse_cursor("o-1"), None);
     }
 }

@@ -24,7 +24,7 @@ mod disk;
 mod routes;
 
 pub use disk::disk;
-pub use routes::router;
+pub use routes::routes;
 
 /// Table `[health]`.
 #[derive(Debug, Clone, Deserialize)]

@@ -19,15 +19,20 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 
 use crate::config::Secret;
+use crate::ops::openapi::{self, Routes};
 use crate::ops::shutdown::Shutdown;
 
 mod connection;
 mod guard;
 mod limits;
+mod list;
 mod measure;
+mod parameters;
 mod problem;
 
-pub use guard::Authorized;
+pub use guard::{Authorized, COOKIE};
+pub use list::{List, number, within};
+pub use parameters::Parameters;
 pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, Problem};
 
 /// Table `[http]`.
@@ -53,10 +58,10 @@ pub struct Access {
     pub folder_token: Option<Secret>,
 }
 
-/// Serves the routers until `shutdown`, then lets open requests finish for a while.
+/// Serves the routes until `shutdown`, then lets open requests finish for a while.
 pub async fn serve(
     listener: TcpListener,
-    routers: Vec<Router>,
+    routes: Vec<Routes>,
     settings: Settings,
     access: Access,
     shutdown: Shutdown,
@@ -67,7 +72,7 @@ pub async fn serve(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let drain = Duration::from_secs(settings.drain_s);
-    let app = app(routers, &settings, &access, address);
+    let app = app(routes, &settings, &access, address);
     let listener = connection::Limited::new(listener, &settings);
     let stop = shutdown.clone();
     let server = axum::serve(listener, app).with_graceful_shutdown(async move { stop.wait().await });
@@ -78,12 +83,10 @@ pub async fn serve(
 }
 
 /// The routes with everything around them; the first layer is the innermost.
-fn app(routers: Vec<Router>, settings: &Settings, access: &Access, address: SocketAddr) -> Router {
+fn app(routes: Vec<Routes>, settings: &Settings, access: &Access, address: SocketAddr) -> Router {
     let limits = limits::Limits::new(settings);
     let guard = guard::Guard::new(settings, access, address);
-    routers
-        .into_iter()
-        .fold(Router::new(), Router::merge)
+    openapi::with_document(routes)
         .fallback(|| async { Problem::not_found("no such resource") })
         .layer(DefaultBodyLimit::max(settings.body_bytes_max))
         .layer(middleware::from_fn_with_state(limits, limits::limit))

@@ -1,27 +1,28 @@
 //! `GET /v1/sources`: every source and its health, by key.
 
-use axum::extract::Query;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::{self, SourceStatus};
-use crate::ops::http::Problem;
+use crate::ops::http::{List, Parameters, Problem, number};
+use crate::ops::openapi::{Operation, Routes};
 
-const LIMIT_DEFAULT: usize = 100;
-const LIMIT_MAX: usize = 1_000;
+const SOURCES: List = List { name: "sources", limit_default: 100, limit_max: 1_000 };
 
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new().route("/v1/sources", get(sources))
+pub fn routes() -> Routes {
+    let operation = Operation::new("sources", "Every source and its health.")
+        .query::<Asked>()
+        .list(&SOURCES)
+        .answers_as::<SourcesPage>("By key.");
+    Routes::default().get("/v1/sources", sources, operation)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Page {
+struct Asked {
+    #[serde(default, deserialize_with = "number")]
     limit: Option<usize>,
-    /// The key of the last source of the page before.
     cursor: Option<String>,
 }
 
@@ -29,24 +30,18 @@ struct Page {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SourcesPage {
     pub sources: Vec<SourceStatus>,
-    /// For the next page; null on the last one.
-    pub next_cursor: Option<String>,
+    /// The `cursor` of the next page; null on the last.
+    pub cursor: Option<String>,
 }
 
-async fn sources(page: Result<Query<Page>, axum::extract::rejection::QueryRejection>) -> Response {
-    let Query(page) = match page {
-        Ok(page) => page,
-        Err(rejection) => return Problem::bad_request(rejection.body_text()).into_response(),
-    };
-    let limit = page.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        let detail = format!("limit must be between 1 and {LIMIT_MAX}");
-        return Problem::bad_request(detail).into_response();
-    }
-    let after = page.cursor.unwrap_or_default();
-    let mut sources: Vec<SourceStatus> = status::status().into_iter().filter(|s| s.key > after).collect();
-    let more = sources.len() > limit;
-    sources.truncate(limit);
-    let next_cursor = sources.last().filter(|_| more).map(|s| s.key.clone());
-    Json(SourcesPage { sources, next_cursor }).into_response()
+async fn sources(Parameters(asked): Parameters<Asked>) -> Result<Json<SourcesPage>, Problem> {
+    page(&asked).map(Json).map_err(Problem::bad_request)
+}
+
+fn page(asked: &Asked) -> Result<SourcesPage, String> {
+    let limit = SOURCES.limit(asked.limit)?;
+    let after: Option<String> = SOURCES.after(asked.cursor.as_deref())?;
+    let rest = status::status().into_iter().filter(|s| after.as_ref().is_none_or(|after| s.key > *after));
+    let (sources, cursor) = SOURCES.page(rest, limit, |source| source.key.clone());
+    Ok(SourcesPage { sources, cursor })
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use axum::Router;
 use dataflows::record::topic;
 use dataflows::time::Millis;
 use parking_lot::{Mutex, RwLock};
@@ -13,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use super::Thread;
 use super::discord::{access, guarded, routes};
 use super::views::keep;
-use crate::alerts::api::{Api, View, router};
+use crate::alerts::api::{self, Api, View};
 use crate::alerts::engine::Engine;
 use crate::alerts::rule::{self, Condition, Rule};
 use crate::alerts::sample::{DeliverySample, DiskSample, Sample, Samples, SourceSample};
@@ -27,6 +26,7 @@ use crate::ops::exit::{Exit, Failure};
 use crate::ops::health::Component;
 use crate::ops::metrics::disk_space;
 use crate::ops::node::Node;
+use crate::ops::openapi::Routes;
 use crate::poll;
 
 /// The rules of alerts.toml, all off where alerts are, and the routes they may name.
@@ -50,13 +50,13 @@ pub fn naming_source(config: &Config, name: &str) -> Result<Vec<String>, Failure
     Ok(rules.into_iter().filter(names).map(|rule| rule.name).collect())
 }
 
-/// Starts the threads; the router answers for them.
+/// Starts the threads; the routes answer for them.
 pub(super) fn start(
     node: &Node,
     log: &Arc<dyn Log>,
     discord: Arc<Health>,
     stop: &Arc<AtomicBool>,
-) -> Result<(Vec<Thread>, Router), Failure> {
+) -> Result<(Vec<Thread>, Routes), Failure> {
     let config = &node.config;
     let (rules, routes) = rules(config)?;
     let settings = config.alerts.clone();
@@ -82,9 +82,16 @@ pub(super) fn start(
     };
     let following = keep(node, log, (topic::ALERTS, i64::MIN), &view, View::apply, Some("alerts view"))?;
     let (rules, routes) = (Arc::new(rules), Arc::new(routes));
-    let router =
-        router(Api { view, log: Arc::clone(log), settings, rules, routes, samples, stop: Arc::clone(stop) });
-    Ok((vec![engine, following], router))
+    let of_alerts = api::routes(Api {
+        view,
+        log: Arc::clone(log),
+        settings,
+        rules,
+        routes,
+        samples,
+        stop: Arc::clone(stop),
+    });
+    Ok((vec![engine, following], of_alerts))
 }
 
 /// Where the alerts of the rules lead; they are written and shown in any case.

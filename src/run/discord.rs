@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use axum::Router;
-
 use super::{Thread, failure, spawn};
 use crate::config::Config;
 use crate::discord::{self, Access, api, deliver::Deliverer, digester::Digester, health, routes};
 use crate::log::{Log, LogError};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::node::Node;
+use crate::ops::openapi::Routes;
 
 /// Questions to the digester that wait for an answer.
 const ASKS_MAX: usize = 16;
@@ -35,11 +34,11 @@ pub fn routes(config: &Config) -> Result<Vec<routes::Route>, Failure> {
 /// The Discord side while it runs.
 pub(super) struct Started {
     pub threads: Vec<Thread>,
-    pub router: Router,
+    pub routes: Routes,
     pub health: Arc<health::Health>,
 }
 
-/// Starts the threads; the router answers for them.
+/// Starts the threads; the routes answer for them.
 pub(super) fn start(node: &Node, log: &Arc<dyn Log>, stop: &Arc<AtomicBool>) -> Result<Started, Failure> {
     let config = &node.config;
     let (settings, routes, access) = (config.discord.clone(), routes(config)?, access(config));
@@ -70,8 +69,8 @@ pub(super) fn start(node: &Node, log: &Arc<dyn Log>, stop: &Arc<AtomicBool>) -> 
     };
     let shown = Arc::clone(&health);
     node.health.component("discord", move || shown.component(discord::wall_clock_ms()));
-    let router = api::router(api::Api { view, log: Arc::clone(log), asks: Some(asks) });
-    Ok(Started { threads: vec![digester, deliverer, following], router, health })
+    let routes = api::routes(api::Api { view, log: Arc::clone(log), asks: Some(asks) });
+    Ok(Started { threads: vec![digester, deliverer, following], routes, health })
 }
 
 /// A thread whose end by an error ends the process, which starts again from the

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use dataflows::record::{Stored, topic};
 use dataflows::time::HOUR_MS;
 use parking_lot::RwLock;
@@ -12,15 +11,16 @@ use super::{Thread, now_ms, spawn};
 use crate::log::{self, Log};
 use crate::ops::exit::Failure;
 use crate::ops::node::Node;
+use crate::ops::openapi::Routes;
 use crate::volume::View;
 use crate::{dead_letters, stories, stream, trends, volume};
 
-/// Starts the threads; the routers answer for them.
+/// Starts the threads; the routes answer for them.
 pub(super) fn start(
     node: &Node,
     log: &Arc<dyn Log>,
     groupings: Vec<dataflows::volume::By>,
-) -> Result<(Vec<Thread>, Vec<Router>), Failure> {
+) -> Result<(Vec<Thread>, Vec<Routes>), Failure> {
     let cells = Arc::new(RwLock::new(View::new(groupings)));
     let trends = Arc::new(RwLock::new(trends::View::new(&node.config.trends)));
     let stories = Arc::new(RwLock::new(stories::View::default()));
@@ -35,14 +35,14 @@ pub(super) fn start(
         keep(node, log, whole(topic::STORIES), &stories, stories::View::apply, Some("stories view"))?,
         keep(node, log, whole(topic::DEAD_LETTERS), &letters, dead_letters::View::apply, None)?,
     ];
-    let routers = vec![
+    let routes = vec![
         volume::api::routes(cells),
         trends::api::routes(trends),
         stories::api::routes(stories),
         dead_letters::routes(letters),
         stream::routes(Arc::clone(log), node.shutdown.clone()),
     ];
-    Ok((threads, routers))
+    Ok((threads, routes))
 }
 
 /// A thread that keeps a view current; readiness waits for it where it has a condition.

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query as Parameters, State};
+use axum::Json;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
 use dataflows::stories::Story;
 use dataflows::time::Millis;
 use parking_lot::RwLock;
@@ -14,48 +12,58 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Place, Query, View};
-use crate::ops::http::Problem;
+use crate::ops::http::{List, Parameters, Problem, number};
+use crate::ops::openapi::{Operation, Routes};
 
-/// Stories of one answer, where `limit` does not say.
-const STORIES_DEFAULT: usize = 50;
-const STORIES_MAX: usize = 500;
+const STORIES: List = List { name: "stories", limit_default: 50, limit_max: 500 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Asked {
+    /// Stories with an item published at or after this.
     since: Option<String>,
+    /// Stories with an item on this platform.
     platform: Option<String>,
     min_items: Option<u32>,
+    #[serde(default, deserialize_with = "number")]
     limit: Option<usize>,
     cursor: Option<String>,
 }
 
 /// The answer: stories, the newest activity first, and the pipeline clock they are of.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StoriesPage")]
 pub struct Answer {
     pub stories: Vec<Story>,
     pub as_of: Millis,
-    /// The `cursor` of the next page, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The `cursor` of the next page; null on the last.
     pub cursor: Option<String>,
 }
 
-pub fn routes(view: Arc<RwLock<View>>) -> Router {
-    Router::new().route("/v1/stories", get(stories)).route("/v1/stories/{id}", get(story)).with_state(view)
+pub fn routes(view: Arc<RwLock<View>>) -> Routes {
+    let of_all = Operation::new("stories", "What several authors or platforms publish about the same thing.")
+        .query::<Asked>()
+        .list(&STORIES)
+        .answers_as::<Answer>("The newest activity first.");
+    let of_one = Operation::new("story", "One story.")
+        .path("id", "The id of a story.")
+        .answers_as::<Story>("The story; one that became part of another as it last was.")
+        .fails(&[StatusCode::NOT_FOUND]);
+    Routes::default()
+        .get("/v1/stories", stories, of_all)
+        .get("/v1/stories/{id}", story, of_one)
+        .with_state(view)
 }
 
 async fn stories(
     State(view): State<Arc<RwLock<View>>>,
-    asked: Result<Parameters<Asked>, QueryRejection>,
+    Parameters(asked): Parameters<Asked>,
 ) -> Result<Json<Answer>, Problem> {
-    let Parameters(asked) = asked.map_err(|e| Problem::bad_request(e.body_text()))?;
-    let limit = asked.limit.unwrap_or(STORIES_DEFAULT).clamp(1, STORIES_MAX);
+    let limit = STORIES.limit(asked.limit).map_err(Problem::bad_request)?;
     let query = query(asked).map_err(Problem::bad_request)?;
     let view = view.read();
-    let mut stories: Vec<Story> = view.query(&query).take(limit + 1).cloned().collect();
-    let more = stories.len() > limit;
-    stories.truncate(limit);
-    let cursor = stories.last().filter(|_| more).map(|last| Place::of(last).to_string());
+    let (stories, cursor) = STORIES.page(view.query(&query), limit, |story| Place::of(story));
+    let stories = stories.into_iter().cloned().collect();
     Ok(Json(Answer { stories, as_of: view.as_of(), cursor }))
 }
 
@@ -74,12 +82,10 @@ fn query(asked: Asked) -> Result<Query, String> {
         Ok(ms) => Ok(Millis(ms)),
         Err(_) => Millis::parse(&since).map_err(|e| format!("since: {e} or a number of milliseconds")),
     });
-    let after = text(asked.cursor)
-        .map(|cursor| Place::parse(&cursor).ok_or_else(|| format!("cursor: {cursor:?} is none of ours")));
     Ok(Query {
         since: since.transpose()?,
         platform: text(asked.platform),
         items_min: asked.min_items.unwrap_or(0),
-        after: after.transpose()?,
+        after: STORIES.after(asked.cursor.as_deref())?,
     })
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
 use dataflows::time::Millis;
 use dataflows::trends::{SubjectKind, Trend, TrendState};
 use parking_lot::RwLock;
@@ -12,35 +11,40 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Example, Place, View};
-use crate::ops::http::Problem;
+use crate::ops::http::{List, Parameters, Problem, number};
+use crate::ops::openapi::{Operation, Routes};
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 500;
+const TRENDS: List = List { name: "trends", limit_default: 50, limit_max: 500 };
 /// Examples of one trend.
 const EXAMPLES_MAX: usize = 3;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
+    #[schemars(extend("enum" = ["rising", "ended"]))]
     pub(super) state: Option<String>,
+    #[schemars(extend("enum" = ["topic", "term"]))]
     pub(super) kind: Option<String>,
+    /// Trends that began at or after this.
     pub(super) since: Option<String>,
+    #[serde(default, deserialize_with = "number")]
     pub(super) limit: Option<usize>,
     pub(super) cursor: Option<String>,
 }
 
 /// The answer: a page of trends, the newest first, and the pipeline clock they are of.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TrendsPage")]
 pub struct Answer {
     pub trends: Vec<Told>,
     pub as_of: Millis,
-    /// The `cursor` of the next page, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The `cursor` of the next page; null on the last.
     pub cursor: Option<String>,
 }
 
 /// A trend with items that are examples of it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TrendTold")]
 pub struct Told {
     #[serde(flatten)]
     pub trend: Trend,
@@ -66,16 +70,12 @@ impl Wanted {
             Ok(ms) => Ok(Millis(ms)),
             Err(_) => Millis::parse(&text).map_err(|e| format!("since: {e} or a number of milliseconds")),
         });
-        let before = text(&asked.cursor).map(|cursor| {
-            let place =
-                cursor.split_once('~').and_then(|(at, key)| Some((Millis(at.parse().ok()?), key.into())));
-            place.ok_or("cursor is none that this endpoint gave".to_string())
-        });
+        let before: Option<(i64, String)> = TRENDS.after(asked.cursor.as_deref())?;
         Ok(Self {
             state: state.transpose()?,
             kind: kind.transpose()?,
             since: since.transpose()?.unwrap_or(Millis(i64::MIN)),
-            before: before.transpose()?,
+            before: before.map(|(at, key)| (Millis(at), key.into_bytes())),
         })
     }
 
@@ -86,32 +86,31 @@ impl Wanted {
     }
 }
 
-pub fn routes(view: Arc<RwLock<View>>) -> Router {
-    Router::new().route("/v1/trends", get(trends)).with_state(view)
+pub fn routes(view: Arc<RwLock<View>>) -> Routes {
+    let operation = Operation::new("trends", "Bursts of watched topics and of terms, with example items.")
+        .query::<Asked>()
+        .list(&TRENDS)
+        .answers_as::<Answer>("The newest first.");
+    Routes::default().get("/v1/trends", trends, operation).with_state(view)
 }
 
 async fn trends(
     State(view): State<Arc<RwLock<View>>>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    Parameters(asked): Parameters<Asked>,
 ) -> Result<Json<Answer>, Problem> {
-    let Query(asked) = asked.map_err(|e| Problem::bad_request(e.body_text()))?;
     page(&view.read(), &asked).map(Json).map_err(Problem::bad_request)
 }
 
 pub(super) fn page(view: &View, asked: &Asked) -> Result<Answer, String> {
     let wanted = Wanted::of(asked)?;
-    let limit = asked.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
-    let mut found = view
+    let limit = TRENDS.limit(asked.limit)?;
+    let found = view
         .trends
         .iter()
         .rev()
         .filter(|(place, trend)| wanted.before.as_ref().is_none_or(|b| *place < b) && wanted.has(trend));
-    let shown: Vec<_> = found.by_ref().take(limit).collect();
-    let more = found.next().is_some();
-    let cursor = shown
-        .last()
-        .filter(|_| more)
-        .map(|((at, key), _)| format!("{}~{}", at.0, String::from_utf8_lossy(key)));
+    let place = |((at, key), _): &(&Place, &Trend)| (at.0, String::from_utf8_lossy(key).into_owned());
+    let (shown, cursor) = TRENDS.page(found, limit, place);
     let told = |trend: &Trend| Told { examples: view.examples_of(trend, EXAMPLES_MAX), trend: trend.clone() };
     Ok(Answer {
         trends: shown.into_iter().map(|(_, trend)| told(trend)).collect(),

@@ -18,6 +18,7 @@ const TITLE_CHARS_MAX: usize = 160;
 
 /// An item as an example of what is said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TrendExample")]
 pub struct Example {
     /// Its content id.
     pub id: String,

@@ -97,7 +97,7 @@ pub fn http_gives_the_same_lines(deployment: &Deployment) {
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(axum::serve(listener, api::routes(log.clone())).into_future());
+        tokio::spawn(axum::serve(listener, axum::Router::from(api::routes(log.clone()))).into_future());
         let get = |path: String| async move {
             reqwest::get(format!("http://{address}{path}")).await.expect("an answer")
         };
@@ -124,6 +124,51 @@ pub fn http_gives_the_same_lines(deployment: &Deployment) {
         let missing = get(args("no.such").path()).await;
         assert_eq!(missing.status(), 404);
         assert_eq!(missing.headers()["content-type"], "application/problem+json");
-        assert_eq!(get("/v1/topics/test.plain/records?form=end".into()).await.status(), 400);
+        for wrong in ["form=end", "limit=0", "limit=-1", "cursor=x"] {
+            assert_eq!(get(format!("/v1/topics/test.plain/records?{wrong}")).await.status(), 400, "{wrong}");
+        }
+        let others =
+            [on(0, record(PLAIN, "c", "1")), on(0, record(PLAIN, "d", "2")), on(2, record(PLAIN, "e", "3"))];
+        let filled = tokio::task::spawn_blocking(move || log.append(others.to_vec()).expect("appended"));
+        filled.await.expect("filled");
+        pages_are_the_same_records(&format!("http://{address}/v1/topics")).await;
     });
+}
+
+/// As JSON, page by page: the lines of NDJSON, each once, in order within a partition.
+async fn pages_are_the_same_records(topics: &str) {
+    let client = reqwest::Client::new();
+    let page = async |limit: &str, cursor: &str| -> serde_json::Value {
+        let url = format!("{topics}/{PLAIN}/records?limit={limit}&cursor={cursor}");
+        let request = client.get(url).header("accept", "application/json");
+        request.send().await.expect("an answer").json().await.expect("JSON")
+    };
+    let whole = page("1000", "").await;
+    assert!(whole["cursor"].is_null());
+    let whole = whole["records"].as_array().expect("records").clone();
+    for limit in 1..=whole.len() {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = page(&limit.to_string(), &cursor).await;
+            let records = page["records"].as_array().expect("records");
+            assert!((1..=limit).contains(&records.len()), "{limit}: {page}");
+            seen.extend(records.clone());
+            let Some(next) = page["cursor"].as_str() else { break };
+            cursor = next.to_string();
+        }
+        let of = |records: &[serde_json::Value], partition: u64| {
+            records.iter().filter(|r| r["partition"] == partition).cloned().collect::<Vec<_>>()
+        };
+        for partition in 0..8 {
+            assert_eq!(of(&seen, partition), of(&whole, partition), "limit {limit}, partition {partition}");
+        }
+        assert_eq!(seen.len(), whole.len());
+    }
+    for (limit, cursor) in [("1001", ""), ("0", ""), ("1", "x")] {
+        assert_eq!(page(limit, cursor).await["status"], 400, "{limit} {cursor}");
+    }
+    let first = page("1", "").await;
+    let cursor = first["cursor"].as_str().expect("there is more");
+    let others = reqwest::get(format!("{topics}?cursor={cursor}")).await.expect("an answer");
+    assert_eq!(others.status(), 400, "a cursor of another list");
 }

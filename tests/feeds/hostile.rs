@@ -296,7 +296,8 @@ async fn the_commands_and_the_endpoint_show_the_sources() {
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("bound");
-    let api = tokio::spawn(async move { axum::serve(listener, poll::api::routes()).await });
+    let api =
+        tokio::spawn(async move { axum::serve(listener, axum::Router::from(poll::api::routes())).await });
     let get = |query: &str| reqwest::get(format!("http://{address}/v1/sources{query}"));
     let page: serde_json::Value = get("?limit=1000").await.unwrap().json().await.unwrap();
     let ours = |s: &&serde_json::Value| s["key"] == bench.sources[0].key.as_str();
@@ -308,7 +309,7 @@ async fn the_commands_and_the_endpoint_show_the_sources() {
         (400, "application/problem+json")
     );
     let first: serde_json::Value = get("?limit=1").await.unwrap().json().await.unwrap();
-    let cursor = first["next_cursor"].as_str().expect("there is more").to_string();
+    let cursor = first["cursor"].as_str().expect("there is more").to_string();
     let second: serde_json::Value =
         get(&format!("?limit=1&cursor={cursor}")).await.unwrap().json().await.unwrap();
     assert_ne!(first["sources"][0]["key"], second["sources"][0]["key"]);

@@ -7,7 +7,7 @@ use dataflows::record::{Positions, TopicPartition};
 use dataflows::time::Millis;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tidings::memory::models::Model;
-use tidings::memory::search::{Mode, Query, Search, fuse, parse_cursor};
+use tidings::memory::search::{Mode, Query, Search, fuse};
 use tidings::memory::{Batch, Change, Filters, Memory, QueryVector, terms};
 
 use crate::fixtures::*;
@@ -357,7 +357,12 @@ pub fn pages_are_one_list(deployment: &Deployment) {
         assert!(page.hits.len() <= 7);
         paged.extend(page.hits);
         match page.cursor {
-            Some(cursor) => offset = parse_cursor(&cursor).expect("our cursor"),
+            Some(cursor) => {
+                let question = query("cat in the rain");
+                offset = search.offset(&question, Some(&cursor)).expect("our cursor");
+                let other = search.offset(&query("dog in the rain"), Some(&cursor));
+                assert!(other.is_err_and(|why| why.contains("another question")));
+            }
             None => break,
         }
     }

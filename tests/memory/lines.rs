@@ -349,7 +349,7 @@ fn the_api_answers_hits_and_problems() {
     let deployment = Deployment::sqlite();
     let memory = deployment.open();
     memory.apply(&batch(whole(item("rss:1", "A cat", "the kitten sleeps")))).expect("applied");
-    let routes = tidings::memory::api::routes(Arc::new(deployment.search(&memory)));
+    let routes = axum::Router::from(tidings::memory::api::routes(Arc::new(deployment.search(&memory))));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");

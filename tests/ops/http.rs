@@ -62,7 +62,7 @@ impl Server {
         let shutdown = Shutdown::new();
         let listener = runtime.block_on(TcpListener::bind(listen)).expect("binds");
         let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().expect("bound").port()));
-        let routers = vec![health::router(health.clone()), routes];
+        let routers = vec![health::routes(health.clone()), routes.into()];
         runtime.spawn(serve(listener, routers, settings, access, shutdown.clone()));
         Self { address, shutdown, runtime: Some(runtime), gate, arrived, health }
     }

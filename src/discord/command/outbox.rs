@@ -58,7 +58,7 @@ async fn list(context: &Context, state: Option<State>) -> Result<Vec<OutboxItem>
                     follower.catch_up()?;
                     let view = follower.view();
                     let listed = view.lock().outbox(&page);
-                    Ok(listed)
+                    Ok(listed.expect("the limit is in range and the cursor is ours"))
                 })
                 .await?
             }

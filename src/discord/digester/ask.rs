@@ -22,7 +22,7 @@ pub enum Ask {
 pub struct Preview {
     pub digest: Digest,
     pub message: Message,
-    /// The best first; over HTTP as many as `limit` asks for.
+    /// The best first; over HTTP as many as `candidates` asks for.
     pub candidates: Vec<Candidate>,
     /// How many there are.
     pub candidates_total: usize,

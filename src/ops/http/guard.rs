@@ -54,7 +54,7 @@ pub(super) fn is_open(path: &str) -> bool {
 
 /// Exchanges a token for a cookie, so that a browser can show the page.
 const LOGIN: &str = "/login";
-const COOKIE: &str = "tidings_token";
+pub const COOKIE: &str = "tidings_token";
 /// Seconds for which a browser keeps the cookie: a month.
 const COOKIE_S: u32 = 30 * 24 * 3600;
 

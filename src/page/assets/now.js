@@ -17,14 +17,14 @@ const chosen = { window: "1h", platform: null, topic: null, channel: null };
 
 async function cells(parameters, signal) {
   const all = [];
-  let cursor, as_of;
+  let cursor = null, as_of;
   for (let page = 0; page < PAGES_MAX; page += 1) {
     const answer = await ask(query("/v1/volume", { ...parameters, cursor }), signal);
     all.push(...answer.cells);
     [cursor, as_of] = [answer.cursor, answer.as_of];
-    if (cursor === undefined) break;
+    if (cursor === null) break;
   }
-  return { cells: all, as_of, more: cursor !== undefined };
+  return { cells: all, as_of, more: cursor !== null };
 }
 
 const mean = (sum, scored) => (scored ? sum / scored / 1e4 : null);

@@ -76,11 +76,11 @@ function preview(shown) {
 }
 
 export async function messages({ signal }) {
-  const [previews, outbox] = await Promise.all([ask(`/v1/digests/preview?limit=${CANDIDATES}`, signal), ask("/v1/outbox?limit=50", signal)]);
+  const [previews, outbox] = await Promise.all([ask(`/v1/digests/preview?candidates=${CANDIDATES}`, signal), ask("/v1/outbox?limit=50", signal)]);
   const rows = outbox.items.map((item) => [when(item.created_at), item.route, item.state, item.reason ?? "–", item.footer]);
   // A preview weighs every candidate of its window, which is not a thing to ask every few seconds.
   return { every: 60_000, nodes: [
-    previews.length ? previews.map(preview) : card("Digests", nothing("no route is configured: routes.toml names them")),
+    previews.items.length ? previews.items.map(preview) : card("Digests", nothing("no route is configured: routes.toml names them")),
     card("Outbox", rows.length ? table(null, ["written", "route", "state", "because", "footer"], rows) : nothing("nothing has been written to the outbox yet; the next digest will be")),
   ].flat() };
 }
@@ -109,7 +109,7 @@ export function samples(text) {
 let before = null;
 
 export async function flow({ signal }) {
-  const [text, topics] = await Promise.all([ask("/metrics", signal), ask("/v1/topics", signal)]);
+  const [text, topics] = await Promise.all([ask("/metrics", signal), ask("/v1/topics?limit=1000", signal)]);
   const all = samples(text);
   const of = (name) => all.filter((sample) => sample.name === name);
   const value = (name, label) => of(name).find((s) => Object.entries(label ?? {}).every(([k, v]) => s.labels[k] === v))?.value;
