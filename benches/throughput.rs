@@ -52,6 +52,7 @@ struct Measured {
 }
 
 fn main() {
+    tidings::ops::small_pages();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [command, folder, knobs @ ..] = arguments.as_slice()
         && command == PIPELINE

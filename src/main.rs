@@ -13,5 +13,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    tidings::ops::small_pages();
     tidings::cli::main()
 }
