@@ -39,11 +39,12 @@ pub struct State {
     bands: HashMap<u64, Band>,
 }
 
-/// Most bands have one item: it needs no list.
+/// Most bands have one item: it needs no list, and no room for one.
+#[expect(clippy::box_collection, reason = "an item has some twenty bands, and each a place in the table")]
 enum Band {
     One(Arc<Item>),
     /// By key.
-    Many(Vec<Arc<Item>>),
+    Many(Box<Vec<Arc<Item>>>),
 }
 
 impl State {
@@ -118,7 +119,7 @@ impl State {
 impl Band {
     fn many(&mut self) -> &mut Vec<Arc<Item>> {
         if let Self::One(item) = self {
-            *self = Self::Many(vec![Arc::clone(item)]);
+            *self = Self::Many(Box::new(vec![Arc::clone(item)]));
         }
         let Self::Many(items) = self else { unreachable!("just made") };
         items

@@ -238,12 +238,8 @@ impl Known {
     /// `None` for a deletion.
     pub fn of(enriched: &Enriched) -> Option<Self> {
         let content = enriched.content.as_ref()?;
-        let party = |p: &dataflows::event::Party| {
-            p.name.as_ref().unwrap_or(&p.id).chars().take(NAME_CHARS_MAX).collect()
-        };
-        let keep = |text: &Option<String>, max: usize| {
-            text.as_ref().map(|t| t.chars().take(max).collect::<String>())
-        };
+        let party = |p: &dataflows::event::Party| beginning(p.name.as_ref().unwrap_or(&p.id), NAME_CHARS_MAX);
+        let keep = |text: &Option<String>, max: usize| text.as_ref().map(|text| beginning(text, max));
         let mut known = Self {
             id: enriched.id.clone(),
             version: enriched.version,
@@ -335,4 +331,10 @@ fn engagement(counts: Engagement) -> u64 {
     let [views, likes, comments, shares] =
         [counts.views, counts.likes, counts.comments, counts.shares].map(|n| u64::from(n.unwrap_or(0)));
     100 * likes + 200 * comments + 300 * shares + views
+}
+
+/// The first characters, in no more memory than they take.
+fn beginning(text: &str, chars_max: usize) -> String {
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
+    text[..end].to_string()
 }

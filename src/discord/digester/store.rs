@@ -6,6 +6,7 @@
 //! by id, so that a stale version read later does not bring an item back.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use dataflows::event::Version;
 use dataflows::time::Millis;
@@ -15,9 +16,9 @@ use crate::discord::metrics;
 
 #[derive(Debug)]
 pub struct Items {
-    by_id: HashMap<String, Slot>,
+    by_id: HashMap<Arc<str>, Slot>,
     /// By age, to forget the oldest first.
-    by_time: BTreeSet<(Millis, String)>,
+    by_time: BTreeSet<(Millis, Arc<str>)>,
     bytes: usize,
     items_max: usize,
     bytes_max: usize,
@@ -75,8 +76,9 @@ impl Items {
         };
         self.remove(id);
         self.bytes += known.as_ref().map_or(DELETION_BYTES, Known::bytes);
-        self.by_time.insert((age, id.to_string()));
-        self.by_id.insert(id.to_string(), Slot { version, age, known });
+        let id: Arc<str> = id.into();
+        self.by_time.insert((age, Arc::clone(&id)));
+        self.by_id.insert(id, Slot { version, age, known });
         while self.by_id.len() > self.items_max || self.bytes > self.bytes_max {
             let Some((_, oldest)) = self.by_time.first().cloned() else { break };
             self.remove(&oldest);
@@ -93,9 +95,9 @@ impl Items {
     }
 
     fn remove(&mut self, id: &str) {
-        if let Some(slot) = self.by_id.remove(id) {
+        if let Some((id, slot)) = self.by_id.remove_entry(id) {
             self.bytes -= slot.known.as_ref().map_or(DELETION_BYTES, Known::bytes);
-            self.by_time.remove(&(slot.age, id.to_string()));
+            self.by_time.remove(&(slot.age, id));
         }
     }
 }
