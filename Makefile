@@ -45,7 +45,7 @@ test-slow: ## the long forms of the same tests
 check: ## formatting, clippy, docs, dependencies (licences, sources, doubles), shell scripts
 	@scripts/check.sh
 
-check-deploy: ## validate compose, Kubernetes and Prometheus files with the tools that define them
+check-deploy: ## validate compose, Kubernetes, Prometheus, Grafana and systemd files with the tools that define them
 	@scripts/check_deploy.sh
 
 audit: ## ask the public advisory database about the dependencies (needs the internet)

@@ -5,6 +5,8 @@
 mod config;
 #[path = "ops/commands.rs"]
 mod commands;
+#[path = "ops/deployment.rs"]
+mod deployment;
 #[path = "ops/filled.rs"]
 mod filled;
 #[path = "ops/http.rs"]
@@ -16,5 +18,7 @@ mod process;
 #[expect(dead_code, reason = "shared with tests/end_to_end.rs, which uses all of it")]
 #[path = "support/program.rs"]
 mod program;
+#[path = "ops/runbook.rs"]
+mod runbook;
 #[path = "ops/supervise.rs"]
 mod supervise;

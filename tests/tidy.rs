@@ -204,7 +204,11 @@ fn every_series_that_is_watched_or_documented_exists() {
     let quoted = |path: PathBuf| series(&text(path)).into_iter().filter(|(before, _)| *before == Some('"'));
     let declared: BTreeSet<String> = source().flat_map(quoted).map(|(_, name)| name).collect();
     let watching = files("config/prometheus").into_iter().chain(files("config/grafana")).chain(documents());
+    let watching: Vec<PathBuf> = watching.collect();
     let mut found = Vec::new();
+    for needed in ["config/prometheus/alerts.yml", "config/grafana/dashboard.json"] {
+        assert!(watching.iter().any(|path| path == Path::new(needed)), "{needed} is looked at");
+    }
     for path in watching {
         for (_, word) in series(&text(&path)) {
             let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));

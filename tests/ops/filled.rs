@@ -1,4 +1,4 @@
-//! A program with something in every list, and what it is asked with.
+//! A program with something in every list, one with nothing to do, and what they are asked with.
 
 use std::path::Path;
 
@@ -62,6 +62,16 @@ pub fn filled() -> Program {
     program.post(&quiet.chain(burst).chain(told).collect::<Vec<_>>());
     ask(&program, "GET", "/v1/digests/preview", "").expect_status(200);
     ask(&program, "POST", "/v1/digests/send", "").expect_status(200);
+    program
+}
+
+/// A program with nothing to do that asks nobody, once it serves.
+pub fn idle() -> Program {
+    let program = Program::start(|command, config| {
+        std::fs::write(config.join("sources.toml"), SOURCES).expect("can be written");
+        command.args(["--set", "embed.enabled=false"]);
+    });
+    eventually("readiness", || program.get("/readyz"));
     program
 }
 
