@@ -51,6 +51,7 @@ pub const DIMENSIONS: usize = 384;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub retention_d: u32,
+    pub items_max: u64,
     pub batch_records_max: usize,
     pub batch_bytes_max: usize,
     pub poll_timeout_ms: u64,
@@ -219,8 +220,34 @@ pub trait Memory: Send + Sync {
     /// after someone removed or restored it under us.
     fn reflects(&self, positions: &Positions) -> Result<bool, MemoryError>;
 
+    /// Items that were taken in at `since` or later.
+    fn items_since(&self, since: Millis) -> Result<u64, MemoryError>;
+
     /// Removes what was taken in before `before`.
     fn expire(&self, before: Millis) -> Result<(), MemoryError>;
+}
+
+/// The earliest instant up to `now` from which at most `items_max` items were taken in;
+/// `None` if there are no more than that altogether. Found by halving the time: some forty
+/// counts.
+pub fn earliest_within(
+    memory: &dyn Memory,
+    items_max: u64,
+    now: Millis,
+) -> Result<Option<Millis>, MemoryError> {
+    let (mut too_early, mut enough) = (-1, now.0.saturating_add(1));
+    if memory.items_since(Millis(0))? <= items_max {
+        return Ok(None);
+    }
+    while enough - too_early > 1 {
+        let middle = too_early + (enough - too_early) / 2;
+        if memory.items_since(Millis(middle))? <= items_max {
+            enough = middle;
+        } else {
+            too_early = middle;
+        }
+    }
+    Ok(Some(Millis(enough)))
 }
 
 /// Opens the memory: in Qdrant if there is an address, else the one in `data_dir`.

@@ -53,5 +53,6 @@ both! {
     an_item_is_one_hit_with_its_best_chunk,
     words_answer_while_there_is_no_model,
     what_is_old_expires,
+    the_earliest_leave_when_there_are_too_many,
     positions_and_content_survive_reopening,
 }

@@ -29,6 +29,7 @@ pub struct Settings {
 pub struct Embedded {
     pub synced: bool,
     pub disk_free_min_percent: f64,
+    pub bytes_max: u64,
     pub batch_bytes_max: usize,
     pub queue_batches_max: usize,
     pub cache_bytes: u64,

@@ -12,6 +12,13 @@ pub(super) static POINTS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     int_gauge_vec("tidings_memory_points", "What the memory holds: items, chunks with a vector.", &["kind"])
 });
 
+pub(super) static FORGOTTEN: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "tidings_memory_forgotten_total",
+        "Items that left the memory because there were more than items_max.",
+    )
+});
+
 pub(super) static TEXTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter_vec(
         "tidings_embed_texts_total",

@@ -272,9 +272,11 @@ impl Qdrant {
     }
 
     fn count(&self, kind: Kind) -> Result<u64, MemoryError> {
-        let count = CountPointsBuilder::new(&self.settings.collection)
-            .filter(Filter::must([points::is(points::KIND, kind.name())]))
-            .exact(true);
+        self.count_where(vec![points::is(points::KIND, kind.name())])
+    }
+
+    fn count_where(&self, all: Vec<Condition>) -> Result<u64, MemoryError> {
+        let count = CountPointsBuilder::new(&self.settings.collection).filter(Filter::must(all)).exact(true);
         let counted = self.call(|| self.client.count(count.clone()))?;
         Ok(counted.result.map_or(0, |result| result.count))
     }
@@ -442,6 +444,15 @@ impl Memory for Qdrant {
 
     fn reflects(&self, positions: &Positions) -> Result<bool, MemoryError> {
         Ok(self.about()?.covers(positions))
+    }
+
+    fn items_since(&self, since: Millis) -> Result<u64, MemoryError> {
+        self.about()?;
+        let since = Range { gte: Some(since.0 as f64), ..Range::default() };
+        self.count_where(vec![
+            points::is(points::KIND, Kind::Item.name()),
+            Condition::range(points::SEEN_AT, since),
+        ])
     }
 
     fn expire(&self, before: Millis) -> Result<(), MemoryError> {

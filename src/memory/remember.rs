@@ -20,7 +20,7 @@ use dataflows::record::{Positions, Record, Stored, TopicPartition, topic};
 use dataflows::time::{DAY_MS, Millis};
 
 use super::health::Health;
-use super::{Batch, Change, Memory, MemoryError, Settings, metrics};
+use super::{Batch, Change, Memory, MemoryError, Settings, earliest_within, metrics};
 use crate::log::{Log, LogError, Reader, TopicInfo, report_lag};
 
 const STAGE: &str = "remember";
@@ -226,13 +226,27 @@ impl Line<'_> {
     }
 
     fn expire(&self, now: Millis) {
-        if self.settings.retention_d == 0 {
-            return;
-        }
-        let before = Millis(now.0 - i64::from(self.settings.retention_d) * DAY_MS);
-        if let Err(error) = self.memory.expire(before) {
+        if let Err(error) = self.keep_within_limits(now) {
             tracing::warn!(%error, "the memory's retention was not applied; it is tried again in an hour");
         }
+    }
+
+    fn keep_within_limits(&self, now: Millis) -> Result<(), MemoryError> {
+        if self.settings.retention_d > 0 {
+            self.memory.expire(Millis(now.0 - i64::from(self.settings.retention_d) * DAY_MS))?;
+        }
+        let held = self.memory.items_since(Millis(0))?;
+        if let Some(earliest) = earliest_within(self.memory, self.settings.items_max, now)? {
+            self.memory.expire(earliest)?;
+            let left = held.saturating_sub(self.memory.items_since(earliest)?);
+            metrics::FORGOTTEN.inc_by(left);
+            tracing::warn!(
+                items = left,
+                items_max = self.settings.items_max,
+                "the memory forgot the earliest"
+            );
+        }
+        Ok(())
     }
 
     /// Lag and points as gauges; what cannot be read now is shown later.

@@ -163,6 +163,10 @@ impl Memory for Sqlite {
         Ok(true)
     }
 
+    fn items_since(&self, since: Millis) -> Result<u64, MemoryError> {
+        store::items_since(&self.writer.lock(), since).map_err(|e| explain(&self.path, &e))
+    }
+
     fn expire(&self, before: Millis) -> Result<(), MemoryError> {
         let mut writer = self.writer.lock();
         let expired = store::expire(&mut writer, before).map_err(|e| explain(&self.path, &e))?;

@@ -55,6 +55,22 @@ fn a_nearly_full_disk_refuses_records_and_changes_nothing() {
 }
 
 #[test]
+fn a_log_as_large_as_it_may_be_refuses_records_until_it_may_be_larger() {
+    let deployment = Deployment::embedded();
+    let log = deployment.start();
+    log.append(vec![record(PLAIN, "a", "1")]).expect("appended");
+    drop(log);
+    let log = deployment.with(|s| s.embedded.bytes_max = 1).open();
+    let error = log.append(vec![record(PLAIN, "a", "2")]).expect_err("refused");
+    assert!(matches!(&error, LogError::Full(text) if text.contains("log.embedded.bytes_max")), "{error}");
+    assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["1"]);
+    drop(log);
+    let log = deployment.with(|s| s.embedded.bytes_max = u64::MAX).open();
+    log.append(vec![record(PLAIN, "a", "3")]).expect("there is room");
+    assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["1", "3"]);
+}
+
+#[test]
 fn offsets_are_not_given_twice_after_everything_was_removed() {
     let deployment = Deployment::embedded().with(|s| {
         s.compaction_lag_min_s = 0;

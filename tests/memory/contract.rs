@@ -8,7 +8,7 @@ use dataflows::time::Millis;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tidings::memory::models::Model;
 use tidings::memory::search::{Mode, Query, Search, fuse};
-use tidings::memory::{Batch, Change, Filters, Memory, QueryVector, terms};
+use tidings::memory::{Batch, Change, Filters, Memory, QueryVector, earliest_within, terms};
 
 use crate::fixtures::*;
 
@@ -423,6 +423,26 @@ pub fn what_is_old_expires(deployment: &Deployment) {
     assert_eq!(left, ["x:6", "x:7", "x:8", "x:9"]);
     let state = memory.state().expect("state");
     assert_eq!((state.items, state.chunks[MODEL]), (4, 4));
+}
+
+pub fn the_earliest_leave_when_there_are_too_many(deployment: &Deployment) {
+    let mut changes = Vec::new();
+    for n in 0..10 {
+        let mut item = item(&format!("x:{n}"), "", "cat");
+        // Two at each instant.
+        item.seen_at = Millis(1_700_000_000_000 + n / 2 * 1_000);
+        changes.extend(whole(item));
+    }
+    let memory = filled(deployment, changes);
+    let now = Millis(1_700_000_100_000);
+    let earliest = |items_max| earliest_within(&*memory, items_max, now).expect("counts");
+    assert_eq!((earliest(10), earliest(11)), (None, None), "there is room");
+    assert_eq!(earliest(9), Some(Millis(1_700_000_000_001)), "an instant leaves whole");
+    assert_eq!(earliest(4), Some(Millis(1_700_000_002_001)));
+    assert_eq!(earliest(0), Some(Millis(1_700_000_004_001)));
+    memory.expire(earliest(4).expect("too many")).expect("expired");
+    assert_eq!(memory.state().expect("state").items, 4);
+    assert_eq!((memory.items_since(Millis(0)).expect("counts"), earliest(4)), (4, None));
 }
 
 pub fn positions_and_content_survive_reopening(deployment: &Deployment) {

@@ -12,7 +12,7 @@ use dataflows::record::{Headers, Positions, Record, topic};
 use tidings::log::{Log, LogError};
 use tidings::memory::health::Health;
 use tidings::memory::models::Model;
-use tidings::memory::{Memory, embed, remember};
+use tidings::memory::{self, Memory, embed, remember};
 
 use crate::fixtures::*;
 use crate::qdrant_server::Faults;
@@ -46,7 +46,12 @@ impl Site {
     }
 
     fn remember(&self, memory: &Arc<dyn Memory>) -> Line {
-        let (log, memory, settings) = (self.log.clone(), memory.clone(), shipped().memory);
+        self.remember_with(memory, |_| ())
+    }
+
+    fn remember_with(&self, memory: &Arc<dyn Memory>, change: impl FnOnce(&mut memory::Settings)) -> Line {
+        let (log, memory, mut settings) = (self.log.clone(), memory.clone(), shipped().memory);
+        change(&mut settings);
         Line::start(move |stop, health| remember::run(&*log, &*memory, &settings, &stop, &health))
     }
 
@@ -342,6 +347,25 @@ fn a_record_that_nobody_can_read_is_passed_as_a_dead_letter() {
     until("two dead letters", || site.dead_letters().len() == 2);
     remember.end().expect("ends well");
     assert!(site.dead_letters().iter().all(|l| l.stage == "remember" && l.reason == Reason::Malformed));
+}
+
+#[test]
+fn a_memory_of_too_many_items_forgets_the_earliest() {
+    let deployment = Deployment::sqlite();
+    let (site, memory) = (Site::new(), deployment.open());
+    for n in 1..=5 {
+        // Taken in one after the other.
+        site.append(&format!("rss:{n}"), n, Some("cat"));
+    }
+    let remember = site.remember_with(&memory, |settings| settings.items_max = 2);
+    let search = deployment.search(&memory);
+    until("the latest two", || {
+        let answer = search.answer(&query("cat")).expect("answers");
+        let mut found: Vec<String> = answer.hits.into_iter().map(|hit| hit.id).collect();
+        found.sort_unstable();
+        found == ["rss:4", "rss:5"]
+    });
+    remember.end().expect("ends well");
 }
 
 #[test]

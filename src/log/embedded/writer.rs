@@ -73,7 +73,7 @@ pub(super) struct Writer {
 impl Writer {
     pub fn start(store: Arc<Store>, folder: &Path) -> Result<Self, LogError> {
         let (jobs, queue) = bounded(store.settings.embedded.queue_batches_max.max(1));
-        let disk = Disk::new(folder, store.settings.embedded.disk_free_min_percent);
+        let disk = Disk::new(folder, &store.settings.embedded);
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || run(&store, disk, &queue))
@@ -123,7 +123,8 @@ struct Group<'a> {
 }
 
 fn write_group(store: &Store, disk: &mut Disk, epochs: &mut HashMap<String, u64>, jobs: Vec<Job>) {
-    let full = disk.check();
+    // A store that cannot say how large it is is not taken for a full one.
+    let full = disk.check(|| store.db.disk_space().unwrap_or(0));
     let batch = store.db.batch().durability(Some(store.durability()));
     let mut group = Group { store, batch, tails: BTreeMap::new(), epochs: HashMap::new() };
     let mut accepted = Vec::with_capacity(jobs.len());

@@ -372,6 +372,12 @@ pub(super) fn as_of(connection: &Connection) -> rusqlite::Result<Option<Millis>>
     Ok(select.query_row([], |row| row.get(0)).optional()?.map(Millis))
 }
 
+pub(super) fn items_since(connection: &Connection, since: Millis) -> rusqlite::Result<u64> {
+    let mut count =
+        connection.prepare_cached("SELECT count(*) FROM item WHERE seen_at >= ?1 AND deleted = 0")?;
+    Ok(count.query_row([since.0], |row| row.get::<_, i64>(0))? as u64)
+}
+
 pub(super) fn expire(connection: &mut Connection, before: Millis) -> rusqlite::Result<Vec<Effect>> {
     let transaction = connection.transaction()?;
     let mut effects = Vec::new();
