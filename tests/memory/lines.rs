@@ -1,4 +1,5 @@
-//! EMBED and REMEMBER on a log.
+//! EMBED and REMEMBER on a log. This file is long because both lines, and what they do to each
+//! other, run on one site.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
