@@ -235,6 +235,9 @@ impl Line<'_> {
         if self.settings.retention_d > 0 {
             self.memory.expire(Millis(now.0 - i64::from(self.settings.retention_d) * DAY_MS))?;
         }
+        if self.settings.items_max == 0 {
+            return Ok(());
+        }
         let held = self.memory.items_since(Millis(0))?;
         if let Some(earliest) = earliest_within(self.memory, self.settings.items_max, now)? {
             self.memory.expire(earliest)?;

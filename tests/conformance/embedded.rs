@@ -65,9 +65,11 @@ fn a_log_as_large_as_it_may_be_refuses_records_until_it_may_be_larger() {
     assert!(matches!(&error, LogError::Full(text) if text.contains("log.embedded.bytes_max")), "{error}");
     assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["1"]);
     drop(log);
-    let log = deployment.with(|s| s.embedded.bytes_max = u64::MAX).open();
-    log.append(vec![record(PLAIN, "a", "3")]).expect("there is room");
-    assert_eq!(sorted_values(&read_all(&*log, PLAIN)), ["1", "3"]);
+    for (bytes_max, value) in [(u64::MAX, "3"), (0, "4")] {
+        let log = deployment.with(|s| s.embedded.bytes_max = bytes_max).open();
+        log.append(vec![record(PLAIN, "a", value)]).expect("there is room, or no limit");
+    }
+    assert_eq!(sorted_values(&read_all(&*deployment.open(), PLAIN)), ["1", "3", "4"]);
 }
 
 #[test]

@@ -358,13 +358,20 @@ fn a_memory_of_too_many_items_forgets_the_earliest() {
         // Taken in one after the other.
         site.append(&format!("rss:{n}"), n, Some("cat"));
     }
+    let unlimited = site.remember_with(&memory, |settings| settings.items_max = 0);
+    until("all of them", || memory.state().expect("state").items == 5);
+    // Limits are looked at before what is read next.
+    site.append("rss:6", 6, Some("cat"));
+    until("one more, and none less", || memory.state().expect("state").items == 6);
+    unlimited.end().expect("ends well");
     let remember = site.remember_with(&memory, |settings| settings.items_max = 2);
+    site.append("rss:7", 7, Some("cat"));
     let search = deployment.search(&memory);
     until("the latest two", || {
         let answer = search.answer(&query("cat")).expect("answers");
         let mut found: Vec<String> = answer.hits.into_iter().map(|hit| hit.id).collect();
         found.sort_unstable();
-        found == ["rss:4", "rss:5"]
+        found == ["rss:6", "rss:7"]
     });
     remember.end().expect("ends well");
 }

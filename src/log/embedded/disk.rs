@@ -43,7 +43,7 @@ impl Disk {
     }
 
     fn measure(&self, bytes: u64) -> Option<String> {
-        if bytes >= self.bytes_max {
+        if self.bytes_max > 0 && bytes >= self.bytes_max {
             return Some(format!(
                 "the log in {} has {bytes} bytes, {} are allowed (log.embedded.bytes_max)",
                 self.folder.display(),
