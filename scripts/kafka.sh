@@ -42,6 +42,18 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# As Kafka's own generator does, never one that begins with a dash: the tool that
+# formats the folder would take it for an option.
+cluster_id() {
+  python3 -c '
+import base64, uuid
+while True:
+    name = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    if not name.startswith("-"):
+        break
+print(name)'
+}
+
 have_engine() { command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1; }
 
 # What one node needs, and what lets tests see compaction within seconds.
@@ -114,8 +126,9 @@ LOG
   local java=(java "-Xmx${HEAP_MB}m" -Xms128m -XX:+UseSerialGC -XX:TieredStopAtLevel=4 -Xshare:auto
     -Djava.awt.headless=true "-Dlog4j2.configurationFile=$HOME_DIR/log4j2.xml" -cp "$CACHE/libs/*")
   "${java[@]}" -Xmx128m -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format \
-    -t "$(python3 -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))')" \
-    -c "$HOME_DIR/server.properties" >"$HOME_DIR/broker.log" 2>&1 || die "cannot format: see $HOME_DIR/broker.log"
+    -t "$(cluster_id)" \
+    -c "$HOME_DIR/server.properties" >"$HOME_DIR/broker.log" 2>&1 ||
+    die "cannot format: $(tail -n 5 "$HOME_DIR/broker.log")"
   nohup setsid "${java[@]}" kafka.Kafka "$HOME_DIR/server.properties" >>"$HOME_DIR/broker.log" 2>&1 </dev/null &
   echo $! >"$HOME_DIR/pid"
 }
