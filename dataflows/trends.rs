@@ -32,8 +32,9 @@ use std::rc::Rc;
 use differential_dataflow::AsCollection;
 use differential_dataflow::operators::CountTotal;
 use differential_dataflow::operators::arrange::TraceAgent;
-use differential_dataflow::trace::TraceReader;
+use differential_dataflow::trace::cursor::cursor_list;
 use differential_dataflow::trace::implementations::KeySpine;
+use differential_dataflow::trace::{Cursor, TraceReader};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -53,8 +54,8 @@ pub use touch::symbol;
 use crate::Epoch;
 use crate::record::Record;
 use crate::time::Millis;
+use crate::volume::Update;
 use crate::volume::cell::DISORDER_MS_MAX;
-use crate::volume::{Update, accumulated};
 use crate::whole::{Routed, whole_epochs};
 use gate::{Gate, Key, Passed};
 use touch::{NOBODY, Symbol, Touch, Touched};
@@ -294,4 +295,21 @@ impl Frozen {
         let left = accumulated(&mut self.authors, &(low, 0, 0), |(bucket, _, _)| i64::from(*bucket) < edge);
         left.into_iter().map(|(key, n)| (key, epoch, -n)).collect()
     }
+}
+
+/// The accumulation of each key from `low` on while `wanted`.
+fn accumulated(trace: &mut Trace, low: &Key, wanted: impl Fn(&Key) -> bool) -> Vec<(Key, isize)> {
+    let batches = trace.batches_through(Antichain::new().borrow()).expect("all batches can be read");
+    let (mut cursor, storage) = cursor_list(batches);
+    let mut found = Vec::new();
+    cursor.seek_key(&storage, low);
+    while let Some(key) = cursor.get_key(&storage).filter(|key| wanted(key)) {
+        let mut sum = 0;
+        cursor.map_times(&storage, |_, diff| sum += diff);
+        if sum != 0 {
+            found.push((*key, sum));
+        }
+        cursor.step_key(&storage);
+    }
+    found
 }

@@ -2,20 +2,21 @@
 //!
 //! ```text
 //!  updates ── Explode ─┬─ changes of sums ────────────────┐
-//!                      ├─ authors ── arrange, distinct ───┼── Publish ── records
-//!                      └─ names, clock ───────────────────┘
-//!  retractions of frozen authors ──^            published ┘ (while hydrating)
+//!                      ├─ items by author ── Authors ─────┼── Publish ── records
+//!                      └─ names, clock ───────────────────┤
+//!                                               published ┘ (while hydrating)
 //! ```
 //!
 //! Cells are functions of the set of current versions: a new version comes with
 //! what the one before contributed, so counts need no state per item. Sums are
 //! integers that retract to zero: the publisher, which must know a cell's value
-//! anyway, adds them up. Distinct authors need to know who is there already: they
-//! are arranged.
+//! anyway, adds them up. Distinct authors need to know who is there already, which is
+//! most of the state: [`authors`] holds them at a fifth of what an arrangement takes.
 //!
-//! Retention: a cell's state leaves when it freezes ([`Frozen`]), its published
-//! value when its window's horizon passes.
+//! Retention: a cell's state leaves when it freezes ([`Settings::frozen_before`]), its
+//! published value when its window's horizon passes.
 
+pub mod authors;
 pub mod cell;
 pub mod decode;
 mod encode;
@@ -26,22 +27,14 @@ use std::cell::Cell;
 use std::hash::RandomState;
 use std::rc::Rc;
 
-use differential_dataflow::AsCollection;
 use differential_dataflow::Hashable;
-use differential_dataflow::operators::ThresholdTotal;
-use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::cursor::cursor_list;
-use differential_dataflow::trace::implementations::KeySpine;
-use differential_dataflow::trace::{Cursor, TraceReader};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
-use timely::progress::Antichain;
 
 pub use cell::{By, CellKey, Dimension, Place, Settings, Sums, VolumeCell, Window};
 pub use explode::{AuthorSymbol, Update};
@@ -59,6 +52,8 @@ pub struct Gauges {
     /// The pipeline clock of the last complete epoch.
     pub clock_ms: Cell<i64>,
     pub live_cells: Cell<usize>,
+    /// Authors of live cells, once for each cell.
+    pub authors: Cell<usize>,
     /// Items that came too late for a window since the start: minute, hour, day.
     pub late: Cell<[u64; 3]>,
 }
@@ -66,55 +61,44 @@ pub struct Gauges {
 /// Each goes to the worker that its first number names.
 type Parts<'scope> = StreamVec<'scope, Epoch, Routed<Part>>;
 type CellChange = (CellKey, Epoch, Sums);
-type AuthorTrace = TraceAgent<KeySpine<(CellKey, AuthorSymbol), Epoch, isize>>;
-type AuthorChange = ((CellKey, AuthorSymbol), Epoch, isize);
+/// By the worker that holds the cell.
+type AuthorChanges<'scope> = StreamVec<'scope, Epoch, Routed<authors::Change>>;
 
-/// Builds the graph. `retractions` are those of [`Frozen::retractions`]; `hash` must be
-/// the same on every worker; epochs up to `hydrated` rebuild the state.
+/// Builds the graph. `hash` must be the same on every worker; epochs up to `hydrated`
+/// rebuild the state.
 pub fn volume<'scope>(
     updates: StreamVec<'scope, Epoch, Update>,
     published: StreamVec<'scope, Epoch, Published>,
-    retractions: StreamVec<'scope, Epoch, AuthorChange>,
     settings: Settings,
     hash: RandomState,
     hydrated: Epoch,
     gauges: Rc<Gauges>,
-) -> (StreamVec<'scope, Epoch, Record>, Frozen) {
+) -> StreamVec<'scope, Epoch, Record> {
     let (cells, authors, parts) = explode(updates, settings.clone(), hash, Rc::clone(&gauges));
-    let authors = authors.concat(retractions).as_collection().arrange_by_self_named("CellAuthors");
-    let frozen = Frozen::new(&authors, settings.clone());
-
     let sums = cells.map(|(key, epoch, sums)| (key.hashed(), epoch, Part::Sums { key, sums }));
-    let distinct = author_parts(authors.distinct_total().inner, settings.clone());
+    let distinct = distinct_authors(authors, settings.clone(), Rc::clone(&gauges));
     let published = published.map(|cell| (cell.key.hashed(), 0, Part::Published(cell)));
-    let records = publish(parts.concat(sums).concat(distinct).concat(published), settings, hydrated, gauges);
-    (records, frozen)
+    publish(parts.concat(sums).concat(distinct).concat(published), settings, hydrated, gauges)
 }
 
-/// Changes of distinct authors, a cell at a time, for their cell and for the cell that sums it.
-fn author_parts<'scope>(
-    distinct: StreamVec<'scope, Epoch, AuthorChange>,
+/// Changes of distinct authors, for their cell and for the cell that sums it.
+fn distinct_authors<'scope>(
+    changes: AuthorChanges<'scope>,
     settings: Settings,
+    gauges: Rc<Gauges>,
 ) -> Parts<'scope> {
-    distinct.unary::<CapacityContainerBuilder<Vec<Routed<Part>>>, _, _, _>(
-        Pipeline,
-        "AuthorParts",
-        move |_cap, _info| {
-            move |input, output| {
-                input.for_each(|cap, data| {
-                    let mut session = output.session(&cap);
-                    // They come sorted by cell, since that is how the arrangement is.
-                    for run in data.chunk_by(|((a, _), at, _), ((b, _), bt, _)| (a, at) == (b, bt)) {
-                        let ((key, _), epoch, _) = run[0];
-                        let change: i64 = run.iter().map(|(_, _, change)| *change as i64).sum();
-                        for key in [Some(key), sum_of(key, &settings)].into_iter().flatten() {
-                            session.give((key.hashed(), epoch, Part::Authors { key, change }));
-                        }
-                    }
-                });
+    let mut state = authors::State::new(settings.clone());
+    whole_epochs(changes, "Authors", move |epoch, changes, parts| {
+        // The publisher of this worker has complete epochs behind it only, and its clock is
+        // that of all publishers then: what comes here from now on they ignore.
+        state.freeze(Millis(gauges.clock_ms.get()));
+        state.step(changes, |key, change| {
+            for key in [Some(key), sum_of(key, &settings)].into_iter().flatten() {
+                parts.push((key.hashed(), epoch, Part::Authors { key, change }));
             }
-        },
-    )
+        });
+        gauges.authors.set(state.len());
+    })
 }
 
 /// The cell whose authors are the sum of this one's and its neighbours'.
@@ -130,16 +114,17 @@ fn explode<'scope>(
     settings: Settings,
     hash: RandomState,
     gauges: Rc<Gauges>,
-) -> (StreamVec<'scope, Epoch, CellChange>, StreamVec<'scope, Epoch, AuthorChange>, Parts<'scope>) {
+) -> (StreamVec<'scope, Epoch, CellChange>, AuthorChanges<'scope>, Parts<'scope>) {
     let scope = updates.scope();
     let peers = scope.peers() as u64;
     let mut builder = OperatorBuilder::new("Explode".to_string(), scope);
     let mut input = builder.new_input(updates, Pipeline);
     let (cells, cells_stream) = builder.new_output::<Vec<CellChange>>();
-    let (authors, authors_stream) = builder.new_output::<Vec<AuthorChange>>();
+    let (authors, authors_stream) = builder.new_output::<Vec<Routed<authors::Change>>>();
     let (parts, parts_stream) = builder.new_output::<Vec<Routed<Part>>>();
     let mut cells = OutputBuilder::<_, CapacityContainerBuilder<Vec<CellChange>>>::from(cells);
-    let mut authors = OutputBuilder::<_, CapacityContainerBuilder<Vec<AuthorChange>>>::from(authors);
+    let mut authors =
+        OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed<authors::Change>>>>::from(authors);
     let mut parts = OutputBuilder::<_, CapacityContainerBuilder<Vec<Routed<Part>>>>::from(parts);
     let mut state = Explode::new(settings, hash);
     let mut exploded = Exploded::default();
@@ -158,7 +143,10 @@ fn explode<'scope>(
                 cells
                     .session(&cap)
                     .give_iterator(exploded.drain_cells().map(|(key, sums)| (key, epoch, sums)));
-                authors.session(&cap).give_iterator(exploded.drain_authors().map(|(key, n)| (key, epoch, n)));
+                let by_author = exploded.drain_authors();
+                authors.session(&cap).give_iterator(
+                    by_author.map(|((key, author), n)| (key.hashed(), epoch, (key, author, n))),
+                );
                 let mut session = parts.session(&cap);
                 let names = exploded.names.drain(..).map(|(symbol, name)| Part::Name(symbol, name));
                 for part in names.chain([Part::Clock(clock)]) {
@@ -187,76 +175,4 @@ fn publish<'scope>(
         gauges.clock_ms.set(state.clock().0);
         gauges.live_cells.set(state.live_cells());
     })
-}
-
-/// The arrangement of one worker, from which the authors of frozen cells are
-/// retracted: expiry is a retraction of buckets, not of events.
-pub struct Frozen {
-    authors: AuthorTrace,
-    settings: Settings,
-    retracted: [i64; 3],
-}
-
-impl Frozen {
-    fn new(authors: &Arranged<'_, AuthorTrace>, settings: Settings) -> Self {
-        Self { authors: authors.trace.clone(), settings, retracted: [i64::MIN; 3] }
-    }
-
-    /// Lets the arrangement merge up to `epoch`; to be called every tick.
-    pub fn compact(&mut self, epoch: Epoch) {
-        let frontier = Antichain::from_elem(epoch);
-        self.authors.set_logical_compaction(frontier.borrow());
-        self.authors.set_physical_compaction(frontier.borrow());
-    }
-
-    /// What takes the authors of cells that are frozen at `clock` out of the arrangement,
-    /// to be fed at `epoch` or later. `clock` is the publishers' clock
-    /// ([`Gauges::clock_ms`]), so that they already ignore these cells.
-    pub fn retractions(&mut self, clock: Millis, epoch: Epoch) -> Vec<AuthorChange> {
-        let mut authors = Vec::new();
-        for window in Window::ALL {
-            let edge = self.settings.frozen_before(window, clock);
-            if edge.div_euclid(window.length_ms())
-                <= self.retracted[window as usize].div_euclid(window.length_ms())
-            {
-                continue;
-            }
-            self.retracted[window as usize] = edge;
-            let low = CellKey {
-                place: Place::new(window, i64::MIN, By::default()),
-                platform: 0,
-                topic: 0,
-                channel: 0,
-            };
-            let high = |key: &CellKey| key.window() == window && key.start() < edge;
-            for (key, n) in accumulated(&mut self.authors, &(low, 0), |(key, _)| high(key)) {
-                authors.push((key, epoch, -n));
-            }
-        }
-        authors
-    }
-}
-
-/// The accumulation of each key from `low` on while `wanted`.
-pub(crate) fn accumulated<K>(
-    trace: &mut TraceAgent<KeySpine<K, Epoch, isize>>,
-    low: &K,
-    wanted: impl Fn(&K) -> bool,
-) -> Vec<(K, isize)>
-where
-    K: differential_dataflow::ExchangeData + differential_dataflow::Hashable,
-{
-    let batches = trace.batches_through(Antichain::new().borrow()).expect("all batches can be read");
-    let (mut cursor, storage) = cursor_list(batches);
-    let mut found = Vec::new();
-    cursor.seek_key(&storage, low);
-    while let Some(key) = cursor.get_key(&storage).filter(|key| wanted(key)) {
-        let mut sum = 0;
-        cursor.map_times(&storage, |_, diff| sum += diff);
-        if sum != 0 {
-            found.push((key.clone(), sum));
-        }
-        cursor.step_key(&storage);
-    }
-    found
 }

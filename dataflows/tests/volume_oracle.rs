@@ -211,25 +211,22 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
     let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
     timely::execute(config, move |worker| {
         let gauges = Rc::new(Gauges::default());
-        let (mut updates, mut published, mut authors, mut frozen, collected, probe) =
-            worker.dataflow(|scope| {
-                let (updates, updates_stream) = scope.new_input();
-                let (published, published_stream) = scope.new_input();
-                let (authors, authors_stream) = scope.new_input();
-                let (records, frozen) = volume::volume(
-                    updates_stream,
-                    published_stream,
-                    authors_stream,
-                    settings(),
-                    hash.clone(),
-                    HYDRATED,
-                    Rc::clone(&gauges),
-                );
-                let (bindings, bindings_stream) = scope.new_input();
-                let (epochs, probe) = collect(records, bindings_stream, Committer::One);
-                drop(bindings);
-                (updates, published, authors, frozen, epochs, probe)
-            });
+        let (mut updates, mut published, collected, probe) = worker.dataflow(|scope| {
+            let (updates, updates_stream) = scope.new_input();
+            let (published, published_stream) = scope.new_input();
+            let records = volume::volume(
+                updates_stream,
+                published_stream,
+                settings(),
+                hash.clone(),
+                HYDRATED,
+                Rc::clone(&gauges),
+            );
+            let (bindings, bindings_stream) = scope.new_input();
+            let (epochs, probe) = collect(records, bindings_stream, Committer::One);
+            drop(bindings);
+            (updates, published, epochs, probe)
+        });
         let (peers, index) = (worker.peers(), worker.index());
         let mine = move |id: u64| id as usize % peers == index;
         if worker.index() == 0 {
@@ -247,18 +244,14 @@ fn run(start: &Start, epochs: &[Vec<(u64, Update)>], workers: usize) -> (Vec<Vec
         for (i, epoch) in epochs.iter().enumerate() {
             let now = HYDRATED + 1 + i as u64;
             updates.advance_to(now);
-            authors.advance_to(now);
             while probe.less_than(&now) {
                 worker.step_or_park(Some(Duration::from_millis(1)));
             }
-            frozen.compact(now);
-            let old_authors = frozen.retractions(Millis(gauges.clock_ms.get()), now);
-            old_authors.into_iter().for_each(|change| authors.send(change));
             for (_, update) in epoch.iter().filter(|(id, _)| mine(*id)) {
                 updates.send(update.clone());
             }
         }
-        drop((updates, authors));
+        drop(updates);
         while !probe.done() {
             worker.step_or_park(Some(Duration::from_millis(1)));
         }

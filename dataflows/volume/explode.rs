@@ -31,7 +31,7 @@ pub const NAME_PERIOD_MS: u64 = 10 * 60 * 1000;
 #[derive(Default)]
 pub struct Exploded {
     pub cells: HashMap<CellKey, Sums, foldhash::fast::RandomState>,
-    pub authors: HashMap<(CellKey, AuthorSymbol), isize, foldhash::fast::RandomState>,
+    pub authors: HashMap<(CellKey, AuthorSymbol), i64, foldhash::fast::RandomState>,
     /// Names that were not announced in this period.
     pub names: Vec<(Symbol, Arc<str>)>,
     /// Items that came too late, by window.
@@ -98,7 +98,7 @@ impl Explode {
                     channel: if by.has(Dimension::Channel) { channel } else { 0 },
                 };
                 for &topic in topics_of(by, &topics) {
-                    add(out, key(topic), &sums, author, sign as isize);
+                    add(out, key(topic), &sums, author, sign);
                 }
             }
         }
@@ -130,7 +130,7 @@ fn topics_of(by: By, topics: &[Symbol]) -> &[Symbol] {
     if by.has(Dimension::Topic) && !topics.is_empty() { topics } else { NONE }
 }
 
-fn add(out: &mut Exploded, key: CellKey, sums: &Sums, author: Option<AuthorSymbol>, sign: isize) {
+fn add(out: &mut Exploded, key: CellKey, sums: &Sums, author: Option<AuthorSymbol>, sign: i64) {
     out.cells.entry(key).or_default().plus_equals(sums);
     if let Some(author) = author {
         *out.authors.entry((key, author)).or_default() += sign;
@@ -143,7 +143,7 @@ impl Exploded {
         self.cells.drain().filter(|(_, sums)| !sums.is_zero())
     }
 
-    pub fn drain_authors(&mut self) -> impl Iterator<Item = ((CellKey, AuthorSymbol), isize)> + '_ {
+    pub fn drain_authors(&mut self) -> impl Iterator<Item = ((CellKey, AuthorSymbol), i64)> + '_ {
         self.authors.drain().filter(|(_, n)| *n != 0)
     }
 }

@@ -9,7 +9,7 @@ use dataflows::collect::{self, collect};
 use dataflows::record::{TopicPartition, topic};
 use dataflows::time::Millis;
 use dataflows::trends;
-use dataflows::volume::{self, AuthorSymbol, CellKey, Frozen, Gauges};
+use dataflows::volume::{self, Gauges};
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::{Concat, Input};
 use timely::dataflow::{InputHandleVec, Scope};
@@ -26,9 +26,8 @@ const UPKEEP: Duration = Duration::from_millis(500);
 
 pub(super) struct Analyse {
     driver: Driver,
-    retract: Retract,
-    frozen: Frozen,
-    frozen_trends: trends::Frozen,
+    mentions: Mentions,
+    frozen: trends::Frozen,
     gauges: Rc<Gauges>,
     trend_gauges: Rc<trends::Gauges>,
     upkeep: Instant,
@@ -42,15 +41,14 @@ impl Analyse {
         let hydrated = context.start;
         let (gauges, trend_gauges) = (Rc::new(Gauges::default()), Rc::new(trends::Gauges::default()));
         let shown = (Rc::clone(&gauges), Rc::clone(&trend_gauges));
-        let Built { mut feed, mut inputs, mut retract, mut frozen, mut frozen_trends, collected } =
+        let Built { mut feed, mut inputs, mut mentions, mut frozen, collected } =
             worker.dataflow_named("Analyse", |scope| graph(scope, context, shown));
         let mut hydration = Hydration { context, worker };
         let advance = |epoch| {
             inputs.stored.advance_to(epoch);
             inputs.bindings.advance_to(epoch);
-            retract.advance_to(epoch);
+            mentions.advance_to(epoch);
             frozen.compact(epoch);
-            frozen_trends.compact(epoch);
         };
         if let Err(error) = hydration.run(&mut feed, advance, &collected.1) {
             context.failures.fail(error);
@@ -65,16 +63,7 @@ impl Analyse {
             }
         }
         let driver = start(worker, context, inputs, collected, hydrated);
-        Some(Self {
-            driver,
-            retract,
-            frozen,
-            frozen_trends,
-            gauges,
-            trend_gauges,
-            upkeep: Instant::now(),
-            closed: false,
-        })
+        Some(Self { driver, mentions, frozen, gauges, trend_gauges, upkeep: Instant::now(), closed: false })
     }
 
     pub(super) fn tick(&mut self, now_ms: i64) -> bool {
@@ -83,7 +72,7 @@ impl Analyse {
             return ticked.busy;
         }
         let current = self.driver.current();
-        self.retract.advance_to(current);
+        self.mentions.advance_to(current);
         if self.upkeep.elapsed() >= UPKEEP {
             self.upkeep = Instant::now();
             self.keep_up(current, now_ms);
@@ -95,17 +84,17 @@ impl Analyse {
     fn keep_up(&mut self, current: Epoch, now_ms: i64) {
         let done = self.driver.probe.with_frontier(|f| f.first().copied()).unwrap_or(current);
         self.frozen.compact(done.min(current));
-        let clock = Millis(self.gauges.clock_ms.get());
-        let authors = self.frozen.retractions(clock, current);
-        authors.into_iter().for_each(|change| self.retract.authors.send(change));
-        self.frozen_trends.compact(done.min(current));
-        let mentions = self.frozen_trends.retractions(Millis(self.trend_gauges.clock_ms.get()), current);
-        mentions.into_iter().for_each(|change| self.retract.mentions.send(change));
+        let old = self.frozen.retractions(Millis(self.trend_gauges.clock_ms.get()), current);
+        old.into_iter().for_each(|change| self.mentions.send(change));
         metrics::show_trends(&self.trend_gauges);
-        metrics::OPERATOR_RECORDS.with_label_values(&["Publish"]).set(self.gauges.live_cells.get() as i64);
+        let held =
+            |operator: &str, n: usize| metrics::OPERATOR_RECORDS.with_label_values(&[operator]).set(n as i64);
+        held("Publish", self.gauges.live_cells.get());
+        held("Authors", self.gauges.authors.get());
         for (window, n) in volume::Window::ALL.iter().zip(self.gauges.late.get()) {
             metrics::LATE.with_label_values(&[window.name()]).set(n as i64);
         }
+        let clock = Millis(self.gauges.clock_ms.get());
         if clock.0 > 0 {
             metrics::CLOCK.set(clock.0 / 1000);
             metrics::FRESHNESS.set((now_ms - clock.0).max(0) as f64 / 1e3);
@@ -121,7 +110,7 @@ impl Analyse {
         self.driver.close();
         self.closed = true;
         // Inputs that nothing feeds any more must not hold the frontier back.
-        self.retract.advance_to(Epoch::MAX);
+        self.mentions.advance_to(Epoch::MAX);
     }
 
     pub(super) fn is_drained(&self) -> bool {
@@ -129,25 +118,14 @@ impl Analyse {
     }
 }
 
-/// The inputs of what takes old state away.
-struct Retract {
-    authors: InputHandleVec<Epoch, ((CellKey, AuthorSymbol), Epoch, isize)>,
-    mentions: InputHandleVec<Epoch, trends::Change>,
-}
-
-impl Retract {
-    fn advance_to(&mut self, epoch: Epoch) {
-        self.authors.advance_to(epoch);
-        self.mentions.advance_to(epoch);
-    }
-}
+/// The input of what takes old mentions away.
+type Mentions = InputHandleVec<Epoch, trends::Change>;
 
 struct Built {
     feed: Feed,
     inputs: Inputs,
-    retract: Retract,
-    frozen: Frozen,
-    frozen_trends: trends::Frozen,
+    mentions: Mentions,
+    frozen: trends::Frozen,
     collected: (collect::Epochs, Handle<Epoch>),
 }
 
@@ -158,7 +136,6 @@ fn graph(scope: Scope<'_, Epoch>, context: &Context, shown: (Rc<Gauges>, Rc<tren
     let (updates, updates_stream) = scope.new_input();
     let (published_cells, published_cells_stream) = scope.new_input();
     let (published_trends, published_trends_stream) = scope.new_input();
-    let (authors, authors_stream) = scope.new_input();
     let (mentions, mentions_stream) = scope.new_input();
     let (decoded, faults) = volume::decode::decoded(stored_stream);
     let trended = trends::trends(
@@ -170,10 +147,9 @@ fn graph(scope: Scope<'_, Epoch>, context: &Context, shown: (Rc<Gauges>, Rc<tren
         context.start,
         shown.1,
     );
-    let (records, frozen) = volume::volume(
+    let records = volume::volume(
         trended.updates,
         published_cells_stream,
-        authors_stream,
         context.pipeline.volume.clone(),
         context.hash.clone(),
         context.start,
@@ -183,9 +159,8 @@ fn graph(scope: Scope<'_, Epoch>, context: &Context, shown: (Rc<Gauges>, Rc<tren
     Built {
         feed: Feed { updates, cells: published_cells, trends: published_trends },
         inputs: Inputs { stored, bindings },
-        retract: Retract { authors, mentions },
-        frozen,
-        frozen_trends: trended.frozen,
+        mentions,
+        frozen: trended.frozen,
         collected: collect(records, bindings_stream, collect::Committer::One),
     }
 }
