@@ -20,7 +20,7 @@ use dataflows::time::Millis;
 
 use super::deliver::record;
 use super::digest::Digest;
-use super::digester::{Ask, Preview};
+use super::digester::{Ask, CANDIDATES_MAX, Preview};
 use super::outbox::{OutboxRecord, Resolution, Resolve, State};
 use crate::log::{Log, LogError};
 use crate::ops::http::{List, Parameters, Problem, number, within};
@@ -33,7 +33,6 @@ use view::{DIGESTS, OUTBOX};
 const PREVIEWS: List = List { name: "previews", ..DIGESTS };
 /// Candidates of a preview, where `candidates` does not say.
 const CANDIDATES_DEFAULT: usize = 50;
-pub(super) const CANDIDATES_MAX: usize = 200;
 /// How long an answer waits for what it asked for.
 const ASK_WAIT: Duration = Duration::from_secs(20);
 /// Seconds after which a question that found nobody may be asked again.

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::api::Listed;
 use super::deliver::{DeliverError, Deliverer};
-use super::digester::{DigestError, Digester, Preview};
+use super::digester::{CANDIDATES_MAX, DigestError, Digester, Preview};
 use super::health::Health;
 use super::message::{check, preview, short_key, test_message};
 use super::outbox::{State, Work};
@@ -25,8 +25,6 @@ use crate::log::{Log, LogError};
 const DELIVERY_WAIT: Duration = Duration::from_secs(60);
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(30);
 const CANDIDATES_SHOWN: usize = 60;
-/// Candidates of a preview as JSON, wherever it is decided.
-const CANDIDATES_MAX: usize = super::api::CANDIDATES_MAX;
 
 mod outbox;
 
@@ -256,9 +254,7 @@ impl DigestCommand {
                             let health = Arc::new(Health::default());
                             let digester =
                                 Digester::open(log.as_ref(), context.settings, context.routes, health, true)?;
-                            let mut previews = digester.preview(route.as_deref())?;
-                            previews.iter_mut().for_each(|p| p.candidates.truncate(CANDIDATES_MAX));
-                            Ok(previews)
+                            Ok(digester.preview(route.as_deref())?)
                         })
                         .await?
                     }

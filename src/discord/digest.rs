@@ -19,7 +19,7 @@
 //! digest showed is not shown again.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,9 +39,11 @@ const CHANNELS_SHOWN_MAX: usize = 5;
 /// Platforms that are named beside an item of a story.
 const ALSO_MAX: usize = 5;
 
+mod known;
 mod record;
 
-pub use record::{Also, Digest, Item, Known, OfStory, QuietAlert, Standing, Why};
+pub use known::Known;
+pub use record::{Also, Digest, Item, OfStory, QuietAlert, Standing, Why};
 
 /// Knobs of the choice.
 #[derive(Debug, Clone, Deserialize)]
@@ -85,24 +87,38 @@ pub struct Material<'a> {
     pub story_of: &'a StoryOf<'a>,
 }
 
+/// Why items are in or out.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    /// The best first, as many as were asked for.
+    pub best: Vec<Candidate>,
+    pub total: usize,
+}
+
 /// Decides the digest of a window. `items` are current versions, in any order.
 pub fn decide<'a>(
     material: &Material<'_>,
     items: impl Iterator<Item = &'a Known>,
     choice: &Choice,
-) -> (Digest, Vec<Candidate>) {
+    candidates_max: usize,
+) -> (Digest, Candidates) {
     let route = material.route;
     let items: Vec<&Known> = items.collect();
     let mut digest = Digest::skipped(&route.name, material.window, material.decided_at, "empty");
     let mut scored = score(material, &items);
     scored.sort_by(|(a, why_a), (b, why_b)| {
-        let rank = |k: &'a Known| (Reverse(k.engagement), Reverse(k.published_at), &k.id);
+        let rank = |k: &'a Known| (Reverse(k.engagement), Reverse(k.published_at), k.id());
         why_b.score.total_cmp(&why_a.score).then_with(|| rank(a).cmp(&rank(b)))
     });
-    let candidates = choose(material, &scored, choice, &mut digest.items);
-    let by_id: BTreeMap<&str, &Known> = items.iter().map(|known| (known.id.as_str(), *known)).collect();
-    for item in &mut digest.items {
-        item.story = (material.story_of)(&item.id).map(|told| of_story(told, item, material.route, &by_id));
+    let best = choose(material, &scored, choice, candidates_max, &mut digest.items);
+    let candidates = Candidates { best, total: scored.len() };
+    let told: Vec<Option<&Told>> = digest.items.iter().map(|item| (material.story_of)(&item.id)).collect();
+    let members: HashSet<&str> =
+        told.iter().flatten().flat_map(|told| &told.members).map(String::as_str).collect();
+    let by_id: BTreeMap<&str, &Known> =
+        items.iter().filter(|known| members.contains(known.id())).map(|known| (known.id(), *known)).collect();
+    for (item, told) in digest.items.iter_mut().zip(told) {
+        item.story = told.map(|told| of_story(told, item, material.route, &by_id));
     }
     digest.items_more = (scored.len() - digest.items.len()) as u64;
     digest.total = standing("", &material.now.total, &material.before.total);
@@ -121,8 +137,8 @@ pub fn decide<'a>(
 fn of_story(told: &Told, item: &Item, route: &Route, by_id: &BTreeMap<&str, &Known>) -> OfStory {
     let mut also: Vec<Also> = Vec::new();
     let members = told.members.iter().filter_map(|id| by_id.get(id.as_str()));
-    for known in members.filter(|k| route.takes(&k.platform, &k.topics) && k.platform != item.platform) {
-        if also.len() < ALSO_MAX && also.iter().all(|a| a.platform != known.platform) {
+    for known in members.filter(|k| route.takes(k.platform(), k.topics()) && k.platform() != item.platform) {
+        if also.len() < ALSO_MAX && also.iter().all(|a| a.platform != known.platform()) {
             also.push(known.also());
         }
     }
@@ -133,18 +149,18 @@ fn score<'a>(material: &Material<'_>, items: &[&'a Known]) -> Vec<(&'a Known, Wh
     let of_window: Vec<&Known> = items
         .iter()
         .copied()
-        .filter(|k| k.belongs_to(material.window) && material.route.takes(&k.platform, &k.topics))
+        .filter(|k| k.belongs_to(material.window) && material.route.takes(k.platform(), k.topics()))
         .collect();
     let mut by_platform: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for known in &of_window {
-        by_platform.entry(&known.platform).or_default().push(known.engagement);
+        by_platform.entry(known.platform()).or_default().push(known.engagement);
     }
     by_platform.values_mut().for_each(|all| all.sort_unstable());
     let bursts = bursts(material);
     let why = |known: &Known| {
         let mood = known.mood.map_or(0.0, f64::abs);
-        let percentile = percentile(&by_platform[known.platform.as_str()], known.engagement);
-        let mine = known.topics.iter().filter_map(|t| bursts.get(t.as_str()).map(|b| (t, *b)));
+        let percentile = percentile(&by_platform[known.platform()], known.engagement);
+        let mine = known.topics().filter_map(|t| bursts.get(t).map(|b| (t, *b)));
         let burst = mine.max_by(|(a, x), (b, y)| x.total_cmp(y).then_with(|| b.cmp(a)));
         let burst_share = burst.map_or(0.0, |(_, b)| b);
         Why {
@@ -153,7 +169,7 @@ fn score<'a>(material: &Material<'_>, items: &[&'a Known]) -> Vec<(&'a Known, Wh
             engagement_percentile: rounded(percentile),
             mood: rounded(mood),
             burst: rounded(burst_share),
-            burst_topic: burst.map(|(topic, _)| topic.clone()),
+            burst_topic: burst.map(|(topic, _)| topic.to_string()),
         }
     };
     of_window.into_iter().map(|known| (known, why(known))).collect()
@@ -186,10 +202,11 @@ fn choose(
     material: &Material<'_>,
     scored: &[(&Known, Why)],
     choice: &Choice,
+    candidates_max: usize,
     shown: &mut Vec<Item>,
 ) -> Vec<Candidate> {
     let mut taken = Taken::default();
-    let mut candidates = Vec::with_capacity(scored.len());
+    let mut candidates = Vec::new();
     for (known, why) in scored {
         let verdict = match taken.refuses(material, choice, known, why) {
             Some(reason) => reason,
@@ -199,12 +216,14 @@ fn choose(
                 "shown".to_string()
             }
         };
-        candidates.push(Candidate {
-            id: known.id.clone(),
-            title: known.title.clone().or_else(|| known.text.clone()).unwrap_or_default(),
-            why: why.clone(),
-            verdict,
-        });
+        if candidates.len() < candidates_max {
+            candidates.push(Candidate {
+                id: known.id().to_string(),
+                title: known.title().or(known.text()).unwrap_or_default().to_string(),
+                why: why.clone(),
+                verdict,
+            });
+        }
     }
     candidates
 }
@@ -222,13 +241,13 @@ struct Taken {
 
 impl Taken {
     fn refuses(&self, material: &Material<'_>, choice: &Choice, known: &Known, why: &Why) -> Option<String> {
-        if material.shown_before.contains(&known.id) {
+        if material.shown_before.contains(known.id()) {
             return Some("the last digest of this route showed it".to_string());
         }
         if why.score < choice.score_min {
             return Some(format!("score {:.2} is below {:.2}", why.score, choice.score_min));
         }
-        if let Some(told) = (material.story_of)(&known.id) {
+        if let Some(told) = (material.story_of)(known.id()) {
             if let Some(first) = self.stories.get(told.id.as_str()) {
                 return Some(format!("same story as {first}"));
             }
@@ -249,26 +268,26 @@ impl Taken {
 
     fn take(&mut self, material: &Material<'_>, known: &Known) {
         self.count += 1;
-        if let Some(told) = (material.story_of)(&known.id) {
-            self.stories.insert(told.id.clone(), known.id.clone());
+        if let Some(told) = (material.story_of)(known.id()) {
+            self.stories.insert(told.id.clone(), known.id().to_string());
         }
         if let Some(key) = channel_key(known) {
             *self.of_channel.entry(key).or_default() += 1;
         }
-        self.sames.extend(sameness(known).into_iter().map(|same| (same, known.id.clone())));
+        self.sames.extend(sameness(known).into_iter().map(|same| (same, known.id().to_string())));
     }
 }
 
 fn channel_key(known: &Known) -> Option<(String, String)> {
-    known.channel_id.as_ref().map(|id| (known.platform.clone(), id.clone()))
+    known.channel_id().map(|id| (known.platform().to_string(), id.to_string()))
 }
 
 /// What makes two items the same for a reader: the link, or the words.
 fn sameness(known: &Known) -> Vec<String> {
-    let words = format!("{} {}", known.title.as_deref().unwrap_or(""), known.text.as_deref().unwrap_or(""));
+    let words = format!("{} {}", known.title().unwrap_or(""), known.text().unwrap_or(""));
     let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
     let mut sames: Vec<String> =
-        known.url.iter().map(|u| format!("url {}", u.trim_end_matches('/'))).collect();
+        known.url().iter().map(|u| format!("url {}", u.trim_end_matches('/'))).collect();
     if !words.is_empty() {
         sames.push(format!("words {}", words.join(" ")));
     }
@@ -290,12 +309,11 @@ fn standing(name: &str, now: &Activity, before: &Activity) -> Standing {
 fn name_channels(channels: &mut [Standing], items: &[&Known]) {
     for standing in channels {
         let named = items.iter().filter(|k| {
-            let rest =
-                standing.name.strip_prefix(k.platform.as_str()).and_then(|rest| rest.strip_prefix(':'));
-            rest.is_some() && rest == k.channel_id.as_deref()
+            let rest = standing.name.strip_prefix(k.platform()).and_then(|rest| rest.strip_prefix(':'));
+            rest.is_some() && rest == k.channel_id()
         });
-        let latest = named.max_by_key(|k| (k.published_at, &k.id));
-        standing.label = latest.and_then(|k| k.channel.clone());
+        let latest = named.max_by_key(|k| (k.published_at, k.id()));
+        standing.label = latest.and_then(|k| k.channel()).map(str::to_string);
     }
 }
 

@@ -33,7 +33,7 @@ use self::told::Stories;
 use super::Settings;
 use super::activity::Activities;
 use super::deliver::{ranges, reached, record};
-use super::digest::{Candidate, Digest, Known, Material, decide};
+use super::digest::{Candidates, Digest, Known, Material, decide};
 use super::health::Health;
 use super::message::of_digest;
 use super::metrics;
@@ -49,7 +49,7 @@ pub(crate) mod rebuild;
 pub mod store;
 pub mod told;
 
-pub use ask::{Ask, Preview};
+pub use ask::{Ask, CANDIDATES_MAX, Preview};
 
 /// Name of the committer and of the group of its positions.
 pub const GROUP: &str = "digest";
@@ -185,7 +185,8 @@ impl Digester {
         route: &Arc<Route>,
         window: Window,
         shown: &BTreeSet<String>,
-    ) -> (Digest, Vec<Candidate>) {
+        candidates_max: usize,
+    ) -> (Digest, Candidates) {
         let now = self.activities.volume(window, route);
         let before = self.activities.volume(window.previous(), route);
         let material = Material {
@@ -197,7 +198,8 @@ impl Digester {
             shown_before: shown,
             story_of: &|id| self.stories.of(id),
         };
-        let (mut digest, candidates) = decide(&material, self.items.iter(), &self.settings.choice);
+        let (mut digest, candidates) =
+            decide(&material, self.items.iter(), &self.settings.choice, candidates_max);
         self.quiet.add_to(&mut digest);
         (digest, candidates)
     }
@@ -212,7 +214,7 @@ impl Digester {
             let after = state.last_end.unwrap_or(since);
             let Some(fire) = route.last_fire(settled).filter(|fire| *fire > after) else { continue };
             let Some(window) = route.window_of(fire) else { continue };
-            let (mut digest, _) = self.decide_for(route, window, &state.shown);
+            let (mut digest, _) = self.decide_for(route, window, &state.shown, 0);
             // A route without any digest yet has missed nothing.
             if state.last_end.is_some() {
                 let limit = self.settings.digests.missed_records_max;

@@ -1,18 +1,12 @@
-//! What a digest says, and what it is made from: one record of digests, and the current
-//! version of an item ([`Known`]) that content.enriched becomes.
+//! What a digest says: one record of digests.
 
-use dataflows::event::{Engagement, Enriched, Version};
+use dataflows::event::Version;
 use dataflows::time::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::record::{Alert, Severity};
 use crate::discord::schedule::Window;
-
-/// Characters of a title and of a text that are kept; more is never shown.
-const TITLE_CHARS_MAX: usize = 300;
-const TEXT_CHARS_MAX: usize = 600;
-const NAME_CHARS_MAX: usize = 100;
 
 /// One digest as it was decided, one record of digests. Later edits and deletions
 /// of what it shows amend `items`, never the choice.
@@ -211,130 +205,4 @@ pub struct Why {
     pub burst: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst_topic: Option<String>,
-}
-
-/// What the digests need of the current version of an item.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Known {
-    pub id: String,
-    pub version: Version,
-    pub platform: String,
-    /// The channel's id: channels of one name are different.
-    pub channel_id: Option<String>,
-    pub channel: Option<String>,
-    pub author: Option<String>,
-    pub title: Option<String>,
-    pub text: Option<String>,
-    pub url: Option<String>,
-    pub published_at: Millis,
-    pub first_ingested: Millis,
-    pub mood: Option<f64>,
-    pub topics: Vec<String>,
-    pub engagement: u64,
-    pub shown: String,
-}
-
-impl Known {
-    /// `None` for a deletion.
-    pub fn of(enriched: &Enriched) -> Option<Self> {
-        let content = enriched.content.as_ref()?;
-        let party = |p: &dataflows::event::Party| beginning(p.name.as_ref().unwrap_or(&p.id), NAME_CHARS_MAX);
-        let keep = |text: &Option<String>, max: usize| text.as_ref().map(|text| beginning(text, max));
-        let mut known = Self {
-            id: enriched.id.clone(),
-            version: enriched.version,
-            platform: content.platform.clone(),
-            channel_id: content.channel.as_ref().map(|c| c.id.clone()),
-            channel: content.channel.as_ref().map(party),
-            author: content.author.as_ref().map(party),
-            title: keep(&content.title, TITLE_CHARS_MAX).filter(|t| !t.trim().is_empty()),
-            text: keep(&content.text, TEXT_CHARS_MAX).filter(|t| !t.trim().is_empty()),
-            url: content.url.clone(),
-            published_at: content.published_at,
-            first_ingested: enriched.ingested_at,
-            mood: content.sentiment.map(|s| s.compound),
-            topics: content.topics.clone(),
-            engagement: engagement(content.engagement),
-            shown: String::new(),
-        };
-        known.shown = known.shown_hash();
-        Some(known)
-    }
-
-    /// Of everything a reader sees, but not of engagement, which changes by the minute.
-    fn shown_hash(&self) -> String {
-        let seen = (
-            &self.platform,
-            &self.channel,
-            &self.author,
-            &self.title,
-            &self.text,
-            &self.url,
-            self.published_at.0,
-            self.mood.map(|m| (m * 100.0).round() as i64),
-            &self.topics,
-        );
-        let bytes = serde_json::to_vec(&seen).expect("texts and numbers serialize");
-        blake3::hash(&bytes).to_hex()[..16].to_string()
-    }
-
-    /// What a budget counts for it.
-    pub fn bytes(&self) -> usize {
-        let texts = [&self.channel_id, &self.channel, &self.author, &self.title, &self.text, &self.url];
-        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-        320 + self.id.len()
-            + self.platform.len()
-            + texts
-            + self.topics.iter().map(|t| t.len() + 24).sum::<usize>()
-    }
-
-    /// As a digest shows it.
-    pub fn item(&self, why: Why) -> Item {
-        Item {
-            id: self.id.clone(),
-            version: self.version,
-            shown: self.shown.clone(),
-            platform: self.platform.clone(),
-            channel: self.channel.clone(),
-            author: self.author.clone(),
-            title: self.title.clone(),
-            text: self.text.clone(),
-            url: self.url.clone(),
-            published_at: self.published_at,
-            mood: self.mood,
-            topics: self.topics.clone(),
-            why,
-            edited: false,
-            story: None,
-        }
-    }
-
-    /// As a digest names it beside another item of the same story.
-    pub fn also(&self) -> Also {
-        Also {
-            id: self.id.clone(),
-            version: self.version,
-            shown: self.shown.clone(),
-            platform: self.platform.clone(),
-            url: self.url.clone(),
-        }
-    }
-
-    pub(super) fn belongs_to(&self, window: Window) -> bool {
-        let recent =
-            window.start.0 - window.length_ms() <= self.published_at.0 && self.published_at < window.end;
-        window.contains(self.published_at) || (window.contains(self.first_ingested) && recent)
-    }
-}
-
-fn engagement(counts: Engagement) -> u64 {
-    let [views, likes, comments, shares] =
-        [counts.views, counts.likes, counts.comments, counts.shares].map(|n| u64::from(n.unwrap_or(0)));
-    100 * likes + 200 * comments + 300 * shares + views
-}
-
-/// The first characters, in no more memory than they take.
-fn beginning(text: &str, chars_max: usize) -> String {
-    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
-    text[..end].to_string()
 }

@@ -7,9 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DigestError, Digester, RouteState};
-use crate::discord::digest::{Candidate, Digest};
+use crate::discord::digest::{Candidate, Candidates, Digest};
 use crate::discord::message::{Message, of_digest};
 use crate::discord::schedule::Window;
+
+/// Candidates that a preview tells of.
+pub const CANDIDATES_MAX: usize = 200;
 
 /// What a person asks for.
 pub enum Ask {
@@ -74,11 +77,11 @@ impl Digester {
         let end = Millis(Millis(self.clock.0).floor(MINUTE_MS).0 + MINUTE_MS);
         let window = Window { start: route.last_fire(Millis(last.0 - 1))?, end };
         let none = BTreeSet::new();
-        let (mut digest, candidates) = self.decide_for(route, window, &none);
+        let (mut digest, candidates) = self.decide_for(route, window, &none, CANDIDATES_MAX);
         digest.manual = true;
         let message = of_digest(&digest, &route.zone);
-        let candidates_total = candidates.len();
-        Some(Preview { digest, message, candidates, candidates_total, sent: false })
+        let Candidates { best, total } = candidates;
+        Some(Preview { digest, message, candidates: best, candidates_total: total, sent: false })
     }
 
     /// Writes the digest of now, whatever the schedule says, and leaves the schedule as it is.

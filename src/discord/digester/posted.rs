@@ -130,7 +130,7 @@ impl Posted {
             if version <= newest {
                 continue;
             }
-            let same = known.zip(shown).is_some_and(|(known, (_, shown))| known.shown == shown);
+            let same = known.zip(shown).is_some_and(|(known, (_, shown))| known.shown() == shown);
             if same {
                 // Changed back, or only its engagement did.
                 tracked.changed.remove(id);

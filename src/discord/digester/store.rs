@@ -5,20 +5,23 @@
 //! earliest published leave, are counted, and health says so. Deletions are remembered
 //! by id, so that a stale version read later does not bring an item back.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 
 use dataflows::event::Version;
 use dataflows::time::Millis;
+use hashbrown::HashTable;
 
 use crate::discord::digest::Known;
 use crate::discord::metrics;
 
 #[derive(Debug)]
 pub struct Items {
-    by_id: HashMap<Arc<str>, Slot>,
-    /// By age, to forget the oldest first.
-    by_time: BTreeSet<(Millis, Arc<str>)>,
+    /// By the hash of the id.
+    table: HashTable<Box<Slot>>,
+    /// By age, with the hash, to forget the oldest first.
+    by_time: BTreeSet<(Millis, u64)>,
+    hash: RandomState,
     bytes: usize,
     items_max: usize,
     bytes_max: usize,
@@ -28,60 +31,101 @@ pub struct Items {
 
 #[derive(Debug)]
 struct Slot {
-    version: Version,
     /// The later of publication and ingestion, for expiry.
     age: Millis,
-    /// `None` is a deletion.
-    known: Option<Known>,
+    is: Is,
+}
+
+#[derive(Debug)]
+enum Is {
+    Known(Known),
+    Deleted { id: Box<str>, version: Version },
+}
+
+impl Slot {
+    fn id(&self) -> &str {
+        match &self.is {
+            Is::Known(known) => known.id(),
+            Is::Deleted { id, .. } => id,
+        }
+    }
+
+    fn known(&self) -> Option<&Known> {
+        match &self.is {
+            Is::Known(known) => Some(known),
+            Is::Deleted { .. } => None,
+        }
+    }
+
+    fn version(&self) -> Version {
+        match &self.is {
+            Is::Known(known) => known.version,
+            Is::Deleted { version, .. } => *version,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.known().map_or(DELETION_BYTES, Known::bytes)
+    }
 }
 
 /// What a deletion costs.
-const DELETION_BYTES: usize = 160;
+const DELETION_BYTES: usize = 320;
 
 impl Items {
     pub fn new(items_max: usize, bytes_max: usize) -> Self {
-        Self { by_id: HashMap::new(), by_time: BTreeSet::new(), bytes: 0, items_max, bytes_max, dropped: 0 }
+        Self {
+            table: HashTable::new(),
+            by_time: BTreeSet::new(),
+            hash: RandomState::new(),
+            bytes: 0,
+            items_max,
+            bytes_max,
+            dropped: 0,
+        }
     }
 
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.table.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.table.is_empty()
     }
 
     /// Items as they are now; deleted ones are not among them.
     pub fn iter(&self) -> impl Iterator<Item = &Known> {
-        self.by_id.values().filter_map(|slot| slot.known.as_ref())
+        self.table.iter().filter_map(|slot| slot.known())
     }
 
     /// Takes a version; an older one than known is ignored.
     pub fn apply(&mut self, id: &str, version: Version, known: Option<Known>) {
-        let before = self.by_id.get(id);
-        if before.is_some_and(|slot| slot.version > version) {
+        let hash = self.hash.hash_one(id);
+        let before = self.table.find(hash, |slot| slot.id() == id);
+        if before.is_some_and(|slot| slot.version() > version) {
             return;
         }
-        let first_ingested = before.and_then(|slot| slot.known.as_ref()).map(|k| k.first_ingested);
+        let first_ingested = before.and_then(|slot| slot.known()).map(|known| known.first_ingested);
         let before_age = before.map(|slot| slot.age);
-        let known = known.map(|mut known| {
-            known.first_ingested = first_ingested.unwrap_or(known.first_ingested).min(known.first_ingested);
-            known
-        });
-        let age = match (&known, before_age) {
-            (Some(known), _) => known.published_at.max(known.first_ingested),
-            (None, Some(age)) => age,
+        let (age, is) = match (known, before_age) {
+            (Some(mut known), _) => {
+                let first = first_ingested.unwrap_or(known.first_ingested).min(known.first_ingested);
+                known.first_ingested = first;
+                (known.published_at.max(first), Is::Known(known))
+            }
+            (None, Some(age)) => (age, Is::Deleted { id: id.into(), version }),
             // A deletion of what is not here: nothing to keep from coming back.
             (None, None) => return,
         };
-        self.remove(id);
-        self.bytes += known.as_ref().map_or(DELETION_BYTES, Known::bytes);
-        let id: Arc<str> = id.into();
-        self.by_time.insert((age, Arc::clone(&id)));
-        self.by_id.insert(id, Slot { version, age, known });
-        while self.by_id.len() > self.items_max || self.bytes > self.bytes_max {
-            let Some((_, oldest)) = self.by_time.first().cloned() else { break };
-            self.remove(&oldest);
+        self.remove(hash, |slot| slot.id() == id);
+        let slot = Box::new(Slot { age, is });
+        self.bytes += slot.bytes();
+        self.by_time.insert((age, hash));
+        let state = &self.hash;
+        self.table.insert_unique(hash, slot, |slot| state.hash_one(slot.id()));
+        while self.table.len() > self.items_max || self.bytes > self.bytes_max {
+            let Some(&(age, hash)) = self.by_time.first() else { break };
+            self.remove(hash, |slot| slot.age == age);
             self.dropped += 1;
             metrics::DIGEST_FORGOTTEN.with_label_values(&["item", "cap"]).inc();
         }
@@ -89,15 +133,16 @@ impl Items {
 
     /// Forgets what is older than `oldest`.
     pub fn expire(&mut self, oldest: Millis) {
-        while let Some((_, id)) = self.by_time.first().filter(|(age, _)| *age < oldest).cloned() {
-            self.remove(&id);
+        while let Some(&(age, hash)) = self.by_time.first().filter(|(age, _)| *age < oldest) {
+            self.remove(hash, |slot| slot.age == age);
         }
     }
 
-    fn remove(&mut self, id: &str) {
-        if let Some((id, slot)) = self.by_id.remove_entry(id) {
-            self.bytes -= slot.known.as_ref().map_or(DELETION_BYTES, Known::bytes);
-            self.by_time.remove(&(slot.age, id));
+    fn remove(&mut self, hash: u64, is_it: impl Fn(&Slot) -> bool) {
+        if let Ok(entry) = self.table.find_entry(hash, |slot| is_it(slot)) {
+            let (slot, _) = entry.remove();
+            self.bytes -= slot.bytes();
+            self.by_time.remove(&(slot.age, hash));
         }
     }
 }
