@@ -5,6 +5,7 @@
 
 mod catalog;
 mod fetch;
+mod graph;
 mod onnx;
 
 use std::path::{Path, PathBuf};

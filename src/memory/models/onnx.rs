@@ -14,6 +14,7 @@ use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 use tokenizers::{Encoding, Tokenizer, TruncationParams};
 
 use super::catalog::{self, EMBEDDING, MODEL_FILE, Presence, RUNTIME, RUNTIME_FILE, TOKENIZER_FILE};
+use super::graph::gathered_first;
 use super::{Embedder, Settings};
 use crate::memory::DIMENSIONS;
 
@@ -52,7 +53,11 @@ impl Onnx {
             .map_err(|e| failed("tokenizer", &e))?;
 
         let environment = environment(settings)?;
-        let model = catalog::path(settings, EMBEDDING, MODEL_FILE);
+        let model = std::fs::read(catalog::path(settings, EMBEDDING, MODEL_FILE));
+        let mut model = model.map_err(|e| failed("model", &e))?;
+        if let Some(changed) = gathered_first(&model) {
+            model = changed;
+        }
         let open = || -> ort::Result<Session> {
             Session::builder(&environment)?
                 .with_optimization_level(GraphOptimizationLevel::All)
@@ -64,7 +69,7 @@ impl Onnx {
                 // An arena keeps what the largest run of all took: twice the model.
                 .with_execution_providers([CPU::default().with_arena_allocator(false).build()])
                 .unwrap_or_else(|e| e.recover())
-                .commit_from_file(&model)
+                .commit_from_memory(&model)
         };
         let mut sessions = Vec::new();
         for _ in 0..settings.threads.max(1) {
