@@ -31,9 +31,9 @@ const FORMAT: &[u8] = b"2";
 const POSITION: &str = "position/";
 /// What the store holds in memory: written entries until they are sorted into files, and
 /// the blocks of files that were read last.
-const MEMTABLE_BYTES: u64 = 8 << 20;
+const MEMTABLE_BYTES: u64 = 2 << 20;
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
-const CACHE_BYTES: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 4 << 20;
 const BATCH_ENTRIES_MAX: usize = 10_000;
 const READ_BYTES_MAX: usize = 4 << 20;
 
