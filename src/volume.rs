@@ -4,7 +4,7 @@
 
 pub mod api;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use dataflows::record::Stored;
@@ -31,8 +31,9 @@ pub struct Query {
 #[error("the grouping {0} is not counted; volume.groupings names those that are: {1}")]
 pub struct NotCounted(String, String);
 
-/// Platform, topic and channel of a cell: absent, null or a name.
-type Names = [Option<Option<Arc<str>>>; 3];
+/// Platform, topic and channel of a cell: a name, or `None` for null and for what it is not
+/// grouped by.
+type Names = [Option<Arc<str>>; 3];
 const DIMENSIONS: [Dimension; 3] = [Dimension::Platform, Dimension::Topic, Dimension::Channel];
 
 #[derive(Clone, Copy)]
@@ -42,14 +43,39 @@ struct Values {
 }
 
 /// The current cells. There are some hundred thousand of them, so that names are held
-/// once and a cell is its numbers.
+/// once, and the cells of a minute, which are few, side by side: about 120 bytes each.
 pub struct View {
     groupings: Vec<By>,
-    buckets: BTreeMap<(By, Window, i64), HashMap<Names, Values>>,
+    buckets: BTreeMap<(By, Window, i64), Bucket>,
     names: HashSet<Arc<str>>,
     /// Names are swept when there are this many.
     names_max: usize,
     as_of: Millis,
+}
+
+/// The cells of one grouping, window and start, by their names.
+#[derive(Default)]
+struct Bucket(Vec<(Names, Values)>);
+
+impl Bucket {
+    fn insert(&mut self, names: Names, values: Values) {
+        match self.0.binary_search_by(|(known, _)| known.cmp(&names)) {
+            Ok(at) => self.0[at].1 = values,
+            Err(at) => {
+                // Room for what comes now and a fifth more, not for twice as much.
+                if self.0.len() == self.0.capacity() {
+                    self.0.reserve_exact(1 + self.0.len() / 5);
+                }
+                self.0.insert(at, (names, values));
+            }
+        }
+    }
+
+    fn remove(&mut self, names: &Names) {
+        if let Ok(at) = self.0.binary_search_by(|(known, _)| known.cmp(names)) {
+            self.0.remove(at);
+        }
+    }
 }
 
 /// Names held before the first sweep.
@@ -72,7 +98,7 @@ impl View {
     }
 
     pub fn cells(&self) -> usize {
-        self.buckets.values().map(HashMap::len).sum()
+        self.buckets.values().map(|bucket| bucket.0.len()).sum()
     }
 
     /// Takes one record of results.volume in.
@@ -95,7 +121,7 @@ impl View {
             None => {
                 if let Some(bucket) = self.buckets.get_mut(&place) {
                     bucket.remove(&names);
-                    if bucket.is_empty() {
+                    if bucket.0.is_empty() {
                         self.buckets.remove(&place);
                     }
                 }
@@ -107,8 +133,8 @@ impl View {
     fn names_of(&mut self, by: By, names: Vec<Option<String>>) -> Names {
         let mut names = names.into_iter();
         DIMENSIONS.map(|dimension| {
-            let name = if by.has(dimension) { names.next()? } else { return None };
-            Some(name.map(|name| self.shared(name)))
+            let name = if by.has(dimension) { names.next()? } else { None };
+            name.map(|name| self.shared(name))
         })
     }
 
@@ -137,7 +163,7 @@ impl View {
         let filters = [&query.platform, &query.topic, &query.channel];
         let mut found: BTreeMap<(i64, Names), Values> = BTreeMap::new();
         for (&(_, _, start), bucket) in self.buckets.range(range) {
-            for (names, values) in bucket.iter().filter(|(names, _)| selects(filters, names)) {
+            for (names, values) in bucket.0.iter().filter(|(names, _)| selects(filters, names)) {
                 let mut shown = names.clone();
                 for (name, dimension) in shown.iter_mut().zip(DIMENSIONS) {
                     name.take_if(|_| !query.by.has(dimension));
@@ -173,20 +199,21 @@ impl View {
 fn selects(filters: [&Option<String>; 3], names: &Names) -> bool {
     filters.iter().zip(names).all(|(filter, name)| match filter {
         None => true,
-        Some(wanted) => name.as_ref().is_some_and(|name| name.as_deref() == Some(wanted)),
+        Some(wanted) => name.as_deref() == Some(wanted),
     })
 }
 
 fn cell(query: &Query, start: i64, names: Names, values: &Values) -> VolumeCell {
     let Values { sums, authors } = values;
-    let [platform, topic, channel] = names.map(|name| name.map(|name| name.map(|name| name.to_string())));
+    let [platform, topic, channel] = names.map(|name| name.map(|name| name.to_string()));
+    let grouped = |dimension, name| query.by.has(dimension).then_some(name);
     VolumeCell {
         window: query.window,
         start: Millis(start),
         by: query.by.dimensions().collect(),
-        platform,
-        topic,
-        channel,
+        platform: grouped(Dimension::Platform, platform),
+        topic: grouped(Dimension::Topic, topic),
+        channel: grouped(Dimension::Channel, channel),
         count: sums.count,
         scored: sums.scored,
         compound_sum: sums.compound,
