@@ -1,18 +1,24 @@
 //! How many items a second go through the graph of stories on one thread: some of ten are
 //! near-duplicates of one of the last thousand, the others of none; with as many items held
-//! as the defaults allow.
+//! as the defaults allow. And how much memory an item costs.
 //!
 //! `cargo bench --profile dev --bench stories -- [items] [items of an epoch] [of ten]`
 //! (default 100 000, 300, 4; half of the items also with embeddings of 384 values).
+//!
+//! `cargo bench --profile dev --bench stories -- memory [items]` (default 50 000): by how much
+//! the resident memory of a process of its own grows for each item held, from a quarter of
+//! them on; when they are first there, and after as many more have pushed them all out. Texts
+//! have 140 characters, ids 40, addresses 60.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataflows::Epoch;
 use dataflows::event::Version;
-use dataflows::stories::item::{Settings, Shown, symbol};
+use dataflows::stories::item::{Settings, symbol};
 use dataflows::stories::items::{Change, Vectored, Versioned};
+use dataflows::stories::shown::Shown;
 use dataflows::stories::signature::Signature;
 use dataflows::stories::sketch::Sketch;
 use dataflows::stories::{self, Gauges, Part};
@@ -22,6 +28,10 @@ use rand::{Rng, SeedableRng};
 use tidings::config::{Environment, Overrides, load};
 use timely::dataflow::operators::{Input, Probe};
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const WORDS: usize = 20;
 const RECENT: usize = 1_000;
 const START: i64 = 1_790_000_000_000;
@@ -30,16 +40,82 @@ const APART_MS: i64 = 100;
 
 fn main() {
     // Cargo adds --bench.
-    let numbers: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+    let words: Vec<String> = std::env::args().filter(|a| a != "--bench").collect();
+    let numbers: Vec<usize> = words.iter().filter_map(|a| a.parse().ok()).collect();
+    let config = load(&Environment::of([]), &Overrides::default()).expect("the defaults").config;
+    let settings = config.stories.graph;
+    let has = |word: &str| words.iter().any(|w| w == word);
+    if has("held") {
+        return held(&settings, numbers[0], numbers[1], has("embedded"));
+    }
+    if has("memory") {
+        return memory(numbers.first().copied().unwrap_or(50_000));
+    }
     let items = numbers.first().copied().unwrap_or(100_000);
     let offered = Load {
         epoch_items: numbers.get(1).copied().unwrap_or(300),
         linked_of_ten: numbers.get(2).copied().unwrap_or(4),
     };
-    let config = load(&Environment::of([]), &Overrides::default()).expect("the defaults").config;
-    let settings = config.stories.graph;
     run("by words", &settings, &offered, items, false);
     run("with embeddings", &settings, &offered, items / 2, true);
+}
+
+/// Each figure in a process of its own.
+fn memory(n: usize) {
+    let program = std::env::current_exe().expect("Linux");
+    for (linked_of_ten, embedded) in [(0, false), (0, true), (4, true)] {
+        let mut command = std::process::Command::new(&program);
+        command.args(["held".to_string(), n.to_string(), linked_of_ten.to_string()]);
+        command.args(embedded.then_some("embedded"));
+        assert!(command.status().expect("started").success());
+    }
+}
+
+/// What `n` items cost that are held, by the resident memory before and after.
+fn held(settings: &Settings, n: usize, linked_of_ten: usize, embedded: bool) {
+    let settings = Settings { items_max: n, ..settings.clone() };
+    timely::execute_directly(move |worker| {
+        let gauges = Rc::new(Gauges::default());
+        let (mut input, mut parts, probe) = worker.dataflow(|scope| {
+            let (input, changes) = scope.new_input();
+            let (parts, parts_stream) = scope.new_input();
+            let (probe, _) = stories::stories(changes, parts_stream, &settings, &gauges).probe();
+            (input, parts, probe)
+        });
+        parts.send(Part::CaughtUp);
+        let mut posts = Posts::new(linked_of_ten, embedded);
+        let mut epoch = 0;
+        let mut feed = |n: usize| {
+            for i in 0..n {
+                posts
+                    .next()
+                    .expect("no end")
+                    .into_iter()
+                    .for_each(|change| input.send(stories::routed(change)));
+                if i % 300 == 299 || i + 1 == n {
+                    epoch += 1;
+                    input.advance_to(epoch);
+                    parts.advance_to(epoch);
+                    worker.step_while(|| probe.less_than(&epoch));
+                }
+            }
+            resident_bytes()
+        };
+        // What does not grow with the items is there by then.
+        let first = n / 4;
+        let before = feed(first);
+        let full = feed(n - first);
+        let linked = gauges.linked.get();
+        let later = feed(n);
+        let each = |bytes: f64| (bytes - before) / (n - first) as f64;
+        println!(
+            "{n} items {}, {linked} of them linked: {:.0} bytes each; {:.0} when all were replaced; peak {:.0} MB",
+            if embedded { "with embeddings" } else { "by words" },
+            each(full),
+            each(later),
+            peak_mb(),
+        );
+    });
 }
 
 /// What is offered.
@@ -86,42 +162,74 @@ fn run(what: &str, settings: &Settings, load: &Load, n: usize, embedded: bool) {
 }
 
 fn changes(n: usize, linked_of_ten: usize, embedded: bool) -> Vec<Vec<Change>> {
-    let mut random = StdRng::seed_from_u64(1);
-    let (mut texts, mut vectors): (Vec<Vec<u32>>, Vec<Vec<f32>>) = (Vec::new(), Vec::new());
-    (0..n)
-        .map(|i| {
-            let source = (i > 10 && random.random_range(0..10) < linked_of_ten)
-                .then(|| i - 1 - random.random_range(0..i.min(RECENT)));
-            let mut words = match source {
-                Some(source) => texts[source].clone(),
-                None => (0..WORDS).map(|_| random.random_range(0..50_000)).collect(),
-            };
-            words[random.random_range(0..WORDS)] = random.random_range(0..50_000);
-            let text: String = words.iter().map(|w| format!("w{w} ")).collect();
-            texts.push(words);
-            let mut changes = vec![version(i, &text), Change::Clock(at(i))];
-            if embedded {
-                let vector: Vec<f32> = match source {
-                    Some(source) => {
-                        vectors[source].iter().map(|v| v + 0.3 * (random.random::<f32>() - 0.5)).collect()
-                    }
-                    None => (0..384).map(|_| random.random::<f32>() - 0.5).collect(),
-                };
-                changes.push(Change::Vector(Box::new(Vectored {
-                    id: id(i).into(),
-                    version: Version { revision: 1, enrichment: 0 },
-                    published_at: at(i),
-                    sketch: Sketch::of("m", &vector).map(Arc::new),
-                })));
-                vectors.push(vector);
+    Posts::new(linked_of_ten, embedded).take(n).collect()
+}
+
+/// Items without end, each with what is new of it.
+struct Posts {
+    random: StdRng,
+    linked_of_ten: usize,
+    embedded: bool,
+    /// Of the last ones, the latest at the end.
+    recent: VecDeque<(Vec<u32>, Vec<f32>)>,
+    n: usize,
+}
+
+impl Posts {
+    fn new(linked_of_ten: usize, embedded: bool) -> Self {
+        Self { random: StdRng::seed_from_u64(1), linked_of_ten, embedded, recent: VecDeque::new(), n: 0 }
+    }
+
+    fn words(&mut self, source: Option<usize>) -> Vec<u32> {
+        let mut words = match source {
+            Some(source) => self.recent[source].0.clone(),
+            None => (0..WORDS).map(|_| self.random.random_range(10_000..60_000)).collect(),
+        };
+        words[self.random.random_range(0..WORDS)] = self.random.random_range(10_000..60_000);
+        words
+    }
+
+    fn vector(&mut self, source: Option<usize>) -> Vec<f32> {
+        match source {
+            Some(source) => {
+                let near = |v: &f32| v + 0.3 * (self.random.random::<f32>() - 0.5);
+                self.recent[source].1.iter().map(near).collect()
             }
-            changes
-        })
-        .collect()
+            None => (0..384).map(|_| self.random.random::<f32>() - 0.5).collect(),
+        }
+    }
+}
+
+impl Iterator for Posts {
+    type Item = Vec<Change>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let i = self.n;
+        let linked = i > 10 && self.random.random_range(0..10) < self.linked_of_ten;
+        let source = linked.then(|| self.random.random_range(0..self.recent.len()));
+        let words = self.words(source);
+        let text: String = words.iter().map(|w| format!("w{w} ")).collect();
+        let mut changes = vec![version(i, &text), Change::Clock(at(i))];
+        let vector = if self.embedded { self.vector(source) } else { Vec::new() };
+        if self.embedded {
+            changes.push(Change::Vector(Box::new(Vectored {
+                id: id(i).into(),
+                version: Version { revision: 1, enrichment: 0 },
+                published_at: at(i),
+                sketch: Sketch::of("m", &vector),
+            })));
+        }
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((words, vector));
+        self.n += 1;
+        Some(changes)
+    }
 }
 
 fn id(i: usize) -> String {
-    format!("x:{i}")
+    format!("mastodon:example.social/1157{i:012}")
 }
 
 fn at(i: usize) -> Millis {
@@ -134,16 +242,16 @@ fn version(i: usize, text: &str) -> Change {
         published_at: at(i),
         text: symbol(text),
         signature: Signature::of(text),
-        shown: Arc::new(Shown {
-            id: id(i).into(),
-            platform: ["rss", "x", "mastodon"][i % 3].into(),
-            author: Some(format!("author {}", i % 5000).into()),
-            title: text.into(),
-            has_title: false,
-            url: None,
-            topics: Box::new([]),
-            compound: None,
-        }),
+        shown: Shown {
+            id: &id(i),
+            platform: ["rss", "x", "mastodon"][i % 3],
+            author: Some(&format!("author {}", i % 5000)),
+            title: text.trim_end(),
+            url: Some(&format!("https://example.social/@someone.in.particular/1157{i:010}")),
+            compound: Some(1234),
+            ..Shown::default()
+        }
+        .packed(),
     }))
 }
 
@@ -155,8 +263,16 @@ fn cpu_s() -> f64 {
     ticks / 100.0
 }
 
+fn resident_bytes() -> f64 {
+    status_kb("VmRSS:") * 1024.0
+}
+
 fn peak_mb() -> f64 {
+    status_kb("VmHWM:") / 1024.0
+}
+
+fn status_kb(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).expect("peak memory");
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).expect("kilobytes") / 1024.0
+    let line = status.lines().find(|l| l.starts_with(field)).expect("a field of memory");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).expect("kilobytes")
 }

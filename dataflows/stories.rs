@@ -29,9 +29,12 @@ pub mod items;
 pub mod name;
 pub mod publish;
 pub mod record;
+pub mod shown;
 pub mod signature;
 pub mod sketch;
+mod slab;
 pub mod split;
+mod table;
 pub mod tell;
 
 use std::cell::Cell;
@@ -197,29 +200,28 @@ fn links<'scope>(
     settings: Settings,
     gauges: Rc<Gauges>,
 ) -> VecCollection<'scope, Epoch, Edge> {
-    let entries = items.flat_map(|(item, diff)| {
-        let bands: Vec<_> = bands::bands(&item).collect();
-        bands.into_iter().map(move |band| (band, (Arc::clone(&item), diff)))
-    });
-    let mut state = bands::State::new(settings);
-    let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<bands::Entry>)> = BTreeMap::new();
-    let route = Exchange::new(|((band, _), _): &bands::Entry| *band);
-    let links = entries.unary_frontier::<CapacityContainerBuilder<Vec<(Edge, Epoch, isize)>>, _, _, _>(
+    let (worker, peers) = (items.scope().index(), items.scope().peers());
+    let to_all = items.flat_map(move |change| (0..peers as u64).map(move |worker| (worker, change.clone())));
+    let mut state = bands::State::new(settings, worker, peers);
+    let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<ItemChange>)> = BTreeMap::new();
+    let route = Exchange::new(|(worker, _): &(u64, ItemChange)| *worker);
+    let links = to_all.unary_frontier::<CapacityContainerBuilder<Vec<(Edge, Epoch, isize)>>, _, _, _>(
         route,
         "Bands",
         move |_cap, _info| {
             move |(input, frontier), output| {
                 input.for_each(|cap, data| {
                     let Some(cap) = cap.retain_least(output.output_index()) else { return };
-                    waiting.entry(*cap.time()).or_insert_with(|| (cap, Vec::new())).1.append(data);
+                    let (_, changes) = waiting.entry(*cap.time()).or_insert_with(|| (cap, Vec::new()));
+                    changes.extend(data.drain(..).map(|(_, change)| change));
                 });
                 while let Some(entry) = waiting.first_entry() {
                     if frontier.less_equal(entry.key()) {
                         break;
                     }
-                    let (epoch, (cap, mut entries)) = entry.remove_entry();
+                    let (epoch, (cap, mut changes)) = entry.remove_entry();
                     let mut session = output.session(&cap);
-                    state.step(&mut entries, |edge, diff| session.give((edge, epoch, diff)));
+                    state.step(&mut changes, |edge, diff| session.give((edge, epoch, diff)));
                     gauges.bands.set(state.bands());
                 }
             }

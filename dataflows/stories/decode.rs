@@ -2,12 +2,12 @@
 //! dead letters.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::item::{Shown, symbol};
+use super::item::symbol;
 use super::items::{Change, Vectored, Versioned};
+use super::shown::Shown;
 use super::signature::Signature;
 use super::sketch::Sketch;
 use crate::embed::{VERSION_HEADER, parse_chunk_key, parse_version};
@@ -97,21 +97,21 @@ pub fn decode(stored: &Stored) -> Result<Option<Change>, Fault> {
     let enriched: Enriched<'_> = serde_json::from_slice(value).map_err(|e| malformed(&e))?;
     Ok(Some(match enriched.content {
         None => Change::Gone(enriched.id.into()),
-        Some(content) => Change::Version(Box::new(versioned(&enriched.id, enriched.version, content))),
+        Some(content) => Change::Version(Box::new(versioned(&enriched.id, enriched.version, &content))),
     }))
 }
 
-fn versioned(id: &str, version: Version, content: Content<'_>) -> Versioned {
+fn versioned(id: &str, version: Version, content: &Content<'_>) -> Versioned {
     let (title, text) = (content.title.as_ref().map(|t| &*t.0), content.text.as_ref().map(|t| &*t.0));
     let heading = title.filter(|t| !t.trim().is_empty());
     let shown = Shown {
-        id: id.into(),
-        platform: content.platform.into(),
-        author: content.author.or(content.channel).map(|a| a.id.into()),
-        title: shortened(heading.or(text).unwrap_or_default()).into(),
+        id,
+        platform: &content.platform,
+        author: content.author.as_ref().or(content.channel.as_ref()).map(|a| &*a.id),
+        title: &shortened(heading.or(text).unwrap_or_default()),
         has_title: heading.is_some(),
-        url: content.url.map(|url| url.0.into()),
-        topics: content.topics.into(),
+        url: content.url.as_ref().map(|url| &*url.0),
+        topics: content.topics.iter().map(String::as_str).collect(),
         compound: content.sentiment.map(|s| s.compound_e4()),
     };
     Versioned {
@@ -119,7 +119,7 @@ fn versioned(id: &str, version: Version, content: Content<'_>) -> Versioned {
         published_at: content.published_at,
         text: symbol(&crate::event::analysed_text(title, text)),
         signature: content.signature,
-        shown: Arc::new(shown),
+        shown: shown.packed(),
     }
 }
 
@@ -144,7 +144,7 @@ fn vector(stored: &Stored) -> Result<Option<Change>, Fault> {
         id: id.into(),
         version: embedded.version,
         published_at: embedded.payload.published_at,
-        sketch: Sketch::of(&embedded.model, &embedded.vector.0).map(Arc::new),
+        sketch: Sketch::of(&embedded.model, &embedded.vector.0),
     }))))
 }
 
@@ -194,8 +194,17 @@ mod tests {
             panic!("a version");
         };
         assert_eq!(read.signature, Some(signature));
-        assert_eq!((&*read.shown.title, read.shown.has_title), ("t \"q\"", true));
-        assert_eq!((read.shown.author.as_deref(), read.shown.compound), (Some("a"), Some(1234)));
+        let shown = Shown {
+            id: "x:1",
+            platform: "x",
+            author: Some("a"),
+            title: "t \"q\"",
+            has_title: true,
+            url: Some("https://example.org"),
+            topics: vec!["a"],
+            compound: Some(1234),
+        };
+        assert_eq!(read.shown.shown(), shown);
         assert_eq!(read.text, symbol("t \"q\"\nmore"));
 
         let limits = embed::Limits { chunk_chars_max: 100, chunks_per_item_max: 2 };
@@ -206,7 +215,7 @@ mod tests {
         let Ok(Some(Change::Vector(read))) = decode(&stored(topic::VECTORS, "x:1#0", Some(value))) else {
             panic!("a vector");
         };
-        assert_eq!(read.sketch, Sketch::of("m", &[1.0, 0.5]).map(Arc::new));
+        assert_eq!(read.sketch, Sketch::of("m", &[1.0, 0.5]));
         assert_eq!(read.version, enriched.version);
     }
 

@@ -1,9 +1,8 @@
 //! What of an item stories are made of, and when two of them are linked.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
+use super::shown::Packed;
 use super::signature::Signature;
 use super::sketch::Sketch;
 use crate::time::{HOUR_MS, Millis};
@@ -28,25 +27,8 @@ pub struct Key {
 pub struct Item {
     pub key: Key,
     pub signature: Signature,
-    pub sketch: Option<Arc<Sketch>>,
-    pub shown: Arc<Shown>,
-}
-
-/// What a story shows of an item.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
-    pub id: Arc<str>,
-    pub platform: Arc<str>,
-    /// The author's id, or the channel's.
-    pub author: Option<Box<str>>,
-    /// The title, or the beginning of the text; shortened.
-    pub title: Box<str>,
-    /// Whether `title` is one.
-    pub has_title: bool,
-    pub url: Option<Box<str>>,
-    pub topics: Box<[String]>,
-    /// In units of 1e-4.
-    pub compound: Option<i32>,
+    pub sketch: Option<Sketch>,
+    pub shown: Packed,
 }
 
 /// Why two items are linked.

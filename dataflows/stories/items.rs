@@ -11,14 +11,16 @@
 //! Retention: until `horizon_h` after the hour of publication by the pipeline clock, hour by
 //! hour; never more than this worker's share of `items_max`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::item::{Item, Key, Settings, Shown, Symbol, symbol};
+use super::item::{Item, Key, Settings, Symbol, symbol};
+use super::shown::Packed;
 use super::signature::Signature;
 use super::sketch::Sketch;
+use super::table::{Named, Table};
 use crate::event::Version;
 use crate::time::Millis;
 
@@ -43,7 +45,7 @@ pub struct Versioned {
     /// Hash of the analysed text.
     pub text: u64,
     pub signature: Option<Signature>,
-    pub shown: Arc<Shown>,
+    pub shown: Packed,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,14 +53,14 @@ pub struct Vectored {
     pub id: Arc<str>,
     pub version: Version,
     pub published_at: Millis,
-    pub sketch: Option<Arc<Sketch>>,
+    pub sketch: Option<Sketch>,
 }
 
 impl Change {
     /// The content id that it is about; `None` for the clock.
-    pub fn id(&self) -> Option<&Arc<str>> {
+    pub fn id(&self) -> Option<&str> {
         match self {
-            Self::Version(version) => Some(&version.shown.id),
+            Self::Version(version) => Some(version.shown.id()),
             Self::Vector(vector) => Some(&vector.id),
             Self::Gone(id) | Self::VectorGone(id, _) => Some(id),
             Self::Clock(_) => None,
@@ -90,29 +92,48 @@ impl Counts {
 /// The live items of one worker.
 pub struct State {
     settings: Settings,
-    held: HashMap<Symbol, Held, foldhash::fast::RandomState>,
-    /// By time of publication: who expires, or has to leave, next.
-    ages: BTreeMap<Key, ()>,
+    held: Table<Box<Held>>,
+    /// Vectors of a version that is not the current one: mostly it is about to come.
+    waiting: BTreeMap<Symbol, Waiting>,
+    /// By time of publication, each content id once: who expires, or has to leave, next.
+    ages: BTreeSet<Key>,
     items_max: usize,
     clock: Millis,
     counts: Counts,
 }
 
-#[derive(Default)]
 struct Held {
-    item: Option<Arc<Item>>,
-    version: Version,
+    item: Arc<Item>,
+    /// Hash of the analysed text.
     text: u64,
-    vector: Option<Vector>,
-    /// Its place in the order of ages.
-    at: Millis,
+    version: Short,
+    /// Of the vector that the item's sketch is of: it was made of the text.
+    vector: Option<Short>,
 }
 
-struct Vector {
-    version: Version,
-    /// Hash of the text that it was made of, once that version was seen.
-    text: Option<u64>,
-    sketch: Option<Arc<Sketch>>,
+/// A version in 12 bytes, ordered as they are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Short {
+    revision: [u32; 2],
+    enrichment: u32,
+}
+
+impl From<Version> for Short {
+    fn from(Version { revision, enrichment }: Version) -> Self {
+        Self { revision: [(revision >> 32) as u32, revision as u32], enrichment }
+    }
+}
+
+impl Named for Box<Held> {
+    fn symbol(&self) -> Symbol {
+        self.item.key.symbol
+    }
+}
+
+struct Waiting {
+    version: Short,
+    published_at: Millis,
+    sketch: Option<Sketch>,
 }
 
 impl State {
@@ -121,8 +142,9 @@ impl State {
         let items_max = settings.items_max.div_ceil(peers.max(1)).max(1);
         Self {
             settings,
-            held: HashMap::default(),
-            ages: BTreeMap::new(),
+            held: Table::default(),
+            waiting: BTreeMap::new(),
+            ages: BTreeSet::new(),
             items_max,
             clock: Millis(i64::MIN),
             counts: Counts::default(),
@@ -135,11 +157,11 @@ impl State {
 
     /// Content ids held, for most of them an item.
     pub fn len(&self) -> usize {
-        self.held.len()
+        self.ages.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.ages.is_empty()
     }
 
     pub fn take_counts(&mut self) -> Counts {
@@ -168,16 +190,23 @@ impl State {
         }
         self.expire(&mut before);
         for (symbol, old) in before {
-            let new = self.item(symbol);
-            if old != new {
+            let Some(new) = self.held.get_mut(symbol) else {
                 old.iter().for_each(|item| give(item, -1));
-                new.iter().for_each(|item| give(item, 1));
+                continue;
+            };
+            match old {
+                // The one that the others hold too.
+                Some(old) if old == new.item => new.item = old,
+                old => {
+                    old.iter().for_each(|item| give(item, -1));
+                    give(&new.item, 1);
+                }
             }
         }
     }
 
     fn item(&self, symbol: Symbol) -> Option<Arc<Item>> {
-        self.held.get(&symbol).and_then(|held| held.item.clone())
+        self.held.get(symbol).map(|held| Arc::clone(&held.item))
     }
 
     fn apply(&mut self, symbol: Symbol, change: Change) {
@@ -185,12 +214,7 @@ impl State {
             Change::Version(version) => self.version(symbol, *version),
             Change::Vector(vector) => self.vector(symbol, *vector),
             Change::Gone(_) => self.drop(symbol),
-            Change::VectorGone(_, version) => {
-                let Some(held) = self.held.get_mut(&symbol) else { return };
-                if held.vector.take_if(|vector| vector.version <= version).is_some() {
-                    held.sketch_item();
-                }
-            }
+            Change::VectorGone(_, version) => self.vector_gone(symbol, version.into()),
             Change::Clock(_) => {}
         }
     }
@@ -205,75 +229,100 @@ impl State {
             return self.drop(symbol);
         }
         self.place(symbol, new.published_at);
-        let held = self.held.get_mut(&symbol).expect("just placed");
-        (held.version, held.text) = (new.version, new.text);
+        let version = new.version.into();
+        let (vector, sketch) = self.vector_of(symbol, version, new.text).unzip();
+        let sketch = sketch.flatten();
         let key = Key { at: new.published_at, symbol };
-        let item = Item { key, signature, sketch: None, shown: new.shown };
-        held.item = Some(Arc::new(item));
-        held.sketch_item();
+        let item = Arc::new(Item { key, signature, sketch, shown: new.shown });
+        self.held.insert(Box::new(Held { item, text: new.text, version, vector }));
+    }
+
+    /// The vector that there is already of a version or of its text.
+    fn vector_of(&mut self, symbol: Symbol, version: Short, text: u64) -> Option<(Short, Option<Sketch>)> {
+        if let Some(held) = self.held.get(symbol)
+            && let Some(vector) = held.vector
+        {
+            let is_of = vector == version || held.text == text;
+            return is_of.then(|| (vector, held.item.sketch.clone()));
+        }
+        let is_of = self.waiting.get(&symbol).is_some_and(|waiting| waiting.version == version);
+        let waiting = is_of.then(|| self.waiting.remove(&symbol)).flatten();
+        waiting.map(|waiting| (waiting.version, waiting.sketch))
     }
 
     fn vector(&mut self, symbol: Symbol, new: Vectored) {
-        if self.is_past(new.published_at) {
+        let Vectored { version, published_at, sketch, .. } = new;
+        let version = Short::from(version);
+        if self.is_past(published_at) {
             return;
         }
-        if self.held.get(&symbol).is_none_or(|held| held.item.is_none()) {
-            self.place(symbol, new.published_at);
+        match self.held.get_mut(symbol) {
+            Some(held) if held.version == version => {
+                held.set_vector(Some(version), sketch);
+                self.waiting.remove(&symbol);
+                return;
+            }
+            Some(held) => held.set_vector(None, None),
+            None => self.place(symbol, published_at),
         }
-        let held = self.held.get_mut(&symbol).expect("held or just placed");
-        held.vector = Some(Vector { version: new.version, text: None, sketch: new.sketch });
-        held.sketch_item();
+        self.waiting.insert(symbol, Waiting { version, published_at, sketch });
+    }
+
+    fn vector_gone(&mut self, symbol: Symbol, version: Short) {
+        let is_waiting = self.waiting.get(&symbol).is_some_and(|waiting| waiting.version <= version);
+        match self.held.get_mut(symbol) {
+            Some(held) if held.vector.is_some_and(|vector| vector <= version) => held.set_vector(None, None),
+            Some(_) if is_waiting => _ = self.waiting.remove(&symbol),
+            None if is_waiting => self.drop(symbol),
+            _ => {}
+        }
     }
 
     fn is_past(&self, published_at: Millis) -> bool {
         self.settings.expires_at(published_at) <= self.clock
     }
 
+    /// Its place in the order of ages.
+    fn age(&self, symbol: Symbol) -> Option<Key> {
+        let waiting = || Some(Key { at: self.waiting.get(&symbol)?.published_at, symbol });
+        self.held.get(symbol).map(|held| held.item.key).or_else(waiting)
+    }
+
     fn place(&mut self, symbol: Symbol, at: Millis) {
-        let held = self.held.entry(symbol).or_default();
-        self.ages.remove(&Key { at: held.at, symbol });
-        held.at = at;
-        self.ages.insert(Key { at, symbol }, ());
+        if let Some(old) = self.age(symbol) {
+            self.ages.remove(&old);
+        }
+        self.ages.insert(Key { at, symbol });
     }
 
     fn drop(&mut self, symbol: Symbol) {
-        if let Some(held) = self.held.remove(&symbol) {
-            self.ages.remove(&Key { at: held.at, symbol });
+        if let Some(old) = self.age(symbol) {
+            self.ages.remove(&old);
+            self.held.remove(symbol);
+            self.waiting.remove(&symbol);
         }
     }
 
     /// Drops those whose time has passed, and the oldest of too many.
     fn expire(&mut self, before: &mut BTreeMap<Symbol, Option<Arc<Item>>>) {
-        while let Some((&key, ())) = self.ages.first_key_value() {
-            if !self.is_past(key.at) {
-                if self.held.len() <= self.items_max {
+        while let Some(&Key { at, symbol }) = self.ages.first() {
+            if !self.is_past(at) {
+                if self.len() <= self.items_max {
                     break;
                 }
                 self.counts.over_items_max += 1;
             }
-            before.entry(key.symbol).or_insert_with(|| self.item(key.symbol));
-            self.drop(key.symbol);
+            before.entry(symbol).or_insert_with(|| self.item(symbol));
+            self.drop(symbol);
         }
     }
 }
 
 impl Held {
-    /// Gives the item the sketch of its vector, if the two belong together.
-    fn sketch_item(&mut self) {
-        let Some(item) = &mut self.item else { return };
-        let mut sketch = None;
-        if let Some(vector) = &mut self.vector {
-            if vector.version == self.version {
-                vector.text = Some(self.text);
-            }
-            if vector.text == Some(self.text) {
-                sketch = vector.sketch.clone();
-            }
-        }
-        // Of a text that is no longer there, nor will be a version with it.
-        self.vector.take_if(|vector| vector.text.is_some_and(|text| text != self.text));
-        if item.sketch != sketch {
-            *item = Arc::new(Item { sketch, ..Item::clone(item) });
+    fn set_vector(&mut self, vector: Option<Short>, sketch: Option<Sketch>) {
+        self.vector = vector;
+        if self.item.sketch != sketch {
+            Arc::make_mut(&mut self.item).sketch = sketch;
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::item::{Item, Symbol, symbol};
+use super::item::{Symbol, symbol};
 use super::record::Story;
 use crate::time::Millis;
 
@@ -41,11 +41,13 @@ pub fn heirs<'a>(
     heirs
 }
 
-/// An id for a story that begins now, which no other has.
-pub fn new_id(representative: &Item, clock: Millis, taken: impl Fn(&str) -> bool) -> String {
-    let (content, at) = (&representative.shown.id, clock.0);
+/// An id for a story that begins now, which no other has; of the content id that stands for it.
+pub fn new_id(representative: &str, clock: Millis, taken: impl Fn(&str) -> bool) -> String {
+    let at = clock.0;
     (0u64..)
-        .map(|n| blake3::hash(format!("{content}\n{at}\n{n}").as_bytes()).to_hex()[..ID_DIGITS].to_string())
+        .map(|n| {
+            blake3::hash(format!("{representative}\n{at}\n{n}").as_bytes()).to_hex()[..ID_DIGITS].to_string()
+        })
         .find(|id| !taken(id))
         .expect("there are more ids than stories")
 }

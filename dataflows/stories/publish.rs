@@ -20,7 +20,8 @@ use super::item::{Item, Key, Settings, Symbol};
 use super::name::{self, Heirs};
 use super::record::Story;
 use super::split::{Info, Said};
-use super::tell::{self, is_story};
+use super::table::{Named, Table};
+use super::tell::{self, Told, is_story};
 use crate::faults::cloud_event;
 use crate::record::{Record, topic};
 use crate::time::Millis;
@@ -39,17 +40,24 @@ pub enum Part {
     CaughtUp,
 }
 
-/// The items of a part, by their time.
+impl Named for Arc<Item> {
+    fn symbol(&self) -> Symbol {
+        self.key.symbol
+    }
+}
+
+/// The items of a part.
 #[derive(Default)]
-pub(super) struct Members {
-    pub keys: BTreeSet<Key>,
-    pub info: Option<Info>,
+struct Members {
+    /// In order. Most parts have two or three.
+    keys: Vec<Key>,
+    info: Option<Info>,
 }
 
 /// The publisher's state.
 pub struct State {
     settings: Settings,
-    items: HashMap<Symbol, Arc<Item>>,
+    items: Table<Arc<Item>>,
     parts: HashMap<Symbol, Members>,
     part_of: HashMap<Symbol, Symbol>,
     /// Stories as they are published, without those that became part of another.
@@ -75,7 +83,7 @@ impl State {
     pub fn new(settings: Settings, peers: usize) -> Self {
         Self {
             settings,
-            items: HashMap::default(),
+            items: Table::default(),
             parts: HashMap::default(),
             part_of: HashMap::default(),
             stories: BTreeMap::new(),
@@ -138,7 +146,7 @@ impl State {
                 Part::Said(what, diff) => *said.entry(what).or_default() += diff,
                 Part::Item(item, diff) => {
                     if diff < 0 {
-                        self.items.remove(&item.key.symbol);
+                        self.items.remove(item.key.symbol);
                     } else {
                         entered.push(item);
                     }
@@ -160,7 +168,7 @@ impl State {
         }
         for item in entered {
             touched.parts.extend(self.part_of.get(&item.key.symbol));
-            self.items.insert(item.key.symbol, item);
+            self.items.insert(item);
         }
         for part in &touched.parts {
             touched.stories.extend(self.story_of.get(part).cloned());
@@ -173,14 +181,19 @@ impl State {
         match *what {
             Said::Member(part, key) if gone => {
                 let members = self.parts.get_mut(&part).expect("a member leaves a part that it is in");
-                members.keys.remove(&key);
+                if let Ok(at) = members.keys.binary_search(&key) {
+                    members.keys.remove(at);
+                }
                 if self.part_of.get(&key.symbol) == Some(&part) {
                     self.part_of.remove(&key.symbol);
                 }
                 part
             }
             Said::Member(part, key) => {
-                self.parts.entry(part).or_default().keys.insert(key);
+                let members = self.parts.entry(part).or_default();
+                if let Err(at) = members.keys.binary_search(&key) {
+                    members.keys.insert(at, key);
+                }
                 self.part_of.insert(key.symbol, part);
                 part
             }
@@ -221,11 +234,11 @@ impl State {
         changes: &mut BTreeMap<String, Option<Story>>,
     ) {
         let members = self.parts.get(&part).expect("a part with members");
-        let items: Vec<&Item> = members
-            .keys
-            .iter()
-            .map(|key| &**self.items.get(&key.symbol).expect("a member is a live item"))
-            .collect();
+        let told = |key: &Key| {
+            let item = self.items.get(key.symbol).expect("a member is a live item");
+            Told { at: item.key.at, shown: item.shown.shown() }
+        };
+        let items: Vec<Told<'_>> = members.keys.iter().map(told).collect();
         if !is_story(&items) {
             for id in claimed {
                 self.stories.remove(&id);
@@ -243,7 +256,7 @@ impl State {
                 let taken = |id: &str| {
                     self.stories.contains_key(id) || self.merged.contains_key(id) || changes.contains_key(id)
                 };
-                (name::new_id(tell::representative(&items), self.clock, taken), self.clock)
+                (name::new_id(tell::representative(&items).id, self.clock, taken), self.clock)
             }
         };
         let story = tell::story(&id, opened_at, &items, members.info.unwrap_or_default());

@@ -6,7 +6,7 @@
 //! STOC 2002). Everything is computed from the quantised values, in integers, so that every
 //! machine finds the same.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,13 +32,21 @@ static SIGNS: LazyLock<Vec<i8>> = LazyLock::new(|| {
 });
 
 /// A quantised embedding with its sketch. Those of different models are not comparable.
+///
+/// A clone shares the embedding. The bits are beside what holds it: they alone are read of
+/// most others that one is compared with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sketch {
+    bits: [u8; BANDS],
+    embedding: Arc<Embedding>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Embedding {
     model: u64,
     codes: Box<[i8]>,
     /// The length of `codes` as a vector.
     length: f32,
-    bits: [u8; BANDS],
 }
 
 impl Sketch {
@@ -46,13 +54,15 @@ impl Sketch {
     pub fn of(model: &str, vector: &[f32]) -> Option<Self> {
         let codes = quantize(vector).codes.into_boxed_slice();
         let length = (dot_codes(&codes, &codes) as f32).sqrt();
-        (length > 0.0).then(|| Self { model: model_symbol(model), bits: bits(&codes), codes, length })
+        let bits = (length > 0.0).then(|| bits(&codes))?;
+        Some(Self { bits, embedding: Arc::new(Embedding { model: model_symbol(model), codes, length }) })
     }
 
     /// The cosine; `None` between models.
     pub fn cosine(&self, other: &Self) -> Option<f32> {
-        let comparable = self.model == other.model && self.codes.len() == other.codes.len();
-        comparable.then(|| dot_codes(&self.codes, &other.codes) as f32 / (self.length * other.length))
+        let (a, b) = (&*self.embedding, &*other.embedding);
+        let comparable = a.model == b.model && a.codes.len() == b.codes.len();
+        comparable.then(|| dot_codes(&a.codes, &b.codes) as f32 / (a.length * b.length))
     }
 
     /// Whether so many bits agree that the cosine may be above 0.5: hardly one in a thousand
@@ -69,10 +79,9 @@ impl Sketch {
         ours.iter().zip(theirs).map(apart).sum()
     }
 
-    /// Keys of the bands, each different from those of other bands and models.
-    pub fn bands(&self) -> impl Iterator<Item = u64> + '_ {
-        let model = self.model;
-        self.bits.iter().enumerate().map(move |(i, bits)| mix(model ^ (u64::from(*bits) | (i as u64) << 8)))
+    /// Key of a band, different from those of other bands and models.
+    pub fn band(&self, at: usize) -> u64 {
+        mix(self.embedding.model ^ (u64::from(self.bits[at]) | (at as u64) << 8))
     }
 }
 
@@ -106,6 +115,10 @@ mod tests {
         dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     }
 
+    fn share(a: &Sketch, b: &Sketch) -> bool {
+        (0..BANDS).any(|at| a.band(at) == b.band(at))
+    }
+
     #[test]
     fn bands_find_near_vectors_and_the_cosine_is_right() {
         let mut random = StdRng::seed_from_u64(9);
@@ -118,14 +131,14 @@ mod tests {
             let truth = cosine(&a, &b);
             assert!((sa.cosine(&sb).expect("one model") - truth).abs() < 0.01);
             assert!(sa.is_near(&sb) || truth < 0.6, "{truth}");
-            let shared = sa.bands().zip(sb.bands()).any(|(a, b)| a == b);
+            let shared = share(&sa, &sb);
             if truth >= 0.7 {
                 near += 1;
                 found += usize::from(shared);
             }
             let other = Sketch::of("m", &noise).expect("c");
             far += 1;
-            far_found += usize::from(sa.bands().zip(other.bands()).any(|(a, b)| a == b));
+            far_found += usize::from(share(&sa, &other));
         }
         assert!(near > 300);
         assert!(found as f32 / near as f32 >= 0.95, "{found} of {near}");
@@ -137,7 +150,7 @@ mod tests {
         let values = [0.5, -0.25, 0.125];
         let (a, b) = (Sketch::of("a", &values).expect("a"), Sketch::of("b", &values).expect("b"));
         assert_eq!(a.cosine(&b), None);
-        assert!(a.bands().all(|band| b.bands().all(|other| band != other)));
+        assert!((0..BANDS).all(|i| (0..BANDS).all(|j| a.band(i) != b.band(j))));
         assert!((a.cosine(&a).expect("one model") - 1.0).abs() < 1e-6);
         assert_eq!(Sketch::of("a", &[0.0, 0.0]), None);
     }

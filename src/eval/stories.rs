@@ -21,8 +21,9 @@ use dataflows::chunk::chunks;
 use dataflows::collect::{Committer, collect};
 use dataflows::event::Version;
 use dataflows::pii::without_masks;
-use dataflows::stories::item::{Settings, Shown, symbol};
+use dataflows::stories::item::{Settings, symbol};
 use dataflows::stories::items::{Change, Vectored, Versioned};
+use dataflows::stories::shown::Shown;
 use dataflows::stories::signature::Signature;
 use dataflows::stories::sketch::Sketch;
 use dataflows::stories::{self, Gauges, Part, Story};
@@ -152,7 +153,7 @@ fn sketches(
     texts: &[Labelled],
     embedder: &dyn Embedder,
     chars_max: usize,
-) -> anyhow::Result<Vec<Option<Arc<Sketch>>>> {
+) -> anyhow::Result<Vec<Option<Sketch>>> {
     let starts: Vec<String> = texts
         .iter()
         .map(|text| {
@@ -163,13 +164,13 @@ fn sketches(
     for batch in starts.chunks(embedder.batch_max().max(1)) {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
         let vectors = embedder.embed(&batch).map_err(|e| anyhow!("the model failed: {e}"))?;
-        sketches.extend(vectors.iter().map(|v| Sketch::of(embedder.model(), &v.0).map(Arc::new)));
+        sketches.extend(vectors.iter().map(|v| Sketch::of(embedder.model(), &v.0)));
     }
     Ok(sketches)
 }
 
 /// Of each text the id of the story that the graph puts it into; empty for none.
-fn found(texts: &[Labelled], sketches: &[Option<Arc<Sketch>>], settings: &Settings) -> Vec<String> {
+fn found(texts: &[Labelled], sketches: &[Option<Sketch>], settings: &Settings) -> Vec<String> {
     let ids: Vec<String> = (0..texts.len()).map(|i| format!("{}:{i}", texts[i].platform)).collect();
     let changes: Vec<Vec<Change>> = texts
         .iter()
@@ -223,7 +224,7 @@ fn last_values(records: Vec<dataflows::record::Record>) -> BTreeMap<Vec<u8>, Sto
     stories
 }
 
-fn changes(id: &str, text: &Labelled, sketch: Option<&Arc<Sketch>>) -> Vec<Change> {
+fn changes(id: &str, text: &Labelled, sketch: Option<&Sketch>) -> Vec<Change> {
     let (id, version): (Arc<str>, _) = (id.into(), Version { revision: 1, enrichment: 0 });
     let analysed = text.analysed();
     let versioned = Versioned {
@@ -231,19 +232,18 @@ fn changes(id: &str, text: &Labelled, sketch: Option<&Arc<Sketch>>) -> Vec<Chang
         published_at: text.published_at,
         text: symbol(&analysed),
         signature: Signature::of(&without_masks(&analysed)),
-        shown: Arc::new(Shown {
-            id: Arc::clone(&id),
-            platform: text.platform.as_str().into(),
-            author: Some(text.author.as_str().into()),
-            title: text.title.as_deref().unwrap_or(&text.text).into(),
+        shown: Shown {
+            id: &id,
+            platform: &text.platform,
+            author: Some(&text.author),
+            title: text.title.as_deref().unwrap_or(&text.text),
             has_title: text.title.is_some(),
-            url: None,
-            topics: Box::new([]),
-            compound: None,
-        }),
+            ..Shown::default()
+        }
+        .packed(),
     };
     let vector = sketch.map(|sketch| {
-        let sketch = Some(Arc::clone(sketch));
+        let sketch = Some(sketch.clone());
         Change::Vector(Box::new(Vectored { id, version, published_at: text.published_at, sketch }))
     });
     let clock = Change::Clock(text.published_at);
@@ -326,7 +326,7 @@ fn table(rows: &[Row], no_model: Option<&String>) -> String {
     text.push_str(&format!(
         "\nBCubed over all texts; one that is no story's counts as one of its own. By words alone precision is to be\n\
          at least {PRECISION_BY_WORDS_MIN}, with embeddings F1 at least {F1_WITH_EMBEDDINGS_MIN}.\n"
-    ));
+  ));
     match (no_model, rows.iter().find_map(|row| row.embeddings.as_ref())) {
         (Some(reason), _) => text.push_str(&format!("Not measured with embeddings: {reason}\n")),
         (None, Some(model)) => text.push_str(&format!("Embeddings: {model}.\n")),

@@ -1,6 +1,7 @@
 //! The live items, change by change.
 
 use super::*;
+use crate::stories::shown::Shown;
 use crate::time::HOUR_MS;
 
 const NOW: i64 = 1_790_000_000_000;
@@ -23,22 +24,13 @@ fn settings() -> Settings {
 }
 
 fn version(id: &str, revision: u64, at: i64, text: &str) -> Change {
-    let shown = Shown {
-        id: id.into(),
-        platform: "x".into(),
-        author: None,
-        title: text.into(),
-        has_title: false,
-        url: None,
-        topics: Box::new([]),
-        compound: None,
-    };
+    let shown = Shown { id, platform: "x", title: text, ..Shown::default() };
     Change::Version(Box::new(Versioned {
         version: Version { revision, enrichment: 0 },
         published_at: Millis(at),
         text: symbol(text),
         signature: Signature::of(text),
-        shown: Arc::new(shown),
+        shown: shown.packed(),
     }))
 }
 
@@ -47,7 +39,7 @@ fn vector(id: &str, revision: u64, values: &[f32]) -> Change {
         id: id.into(),
         version: Version { revision, enrichment: 0 },
         published_at: Millis(NOW),
-        sketch: Sketch::of("m", values).map(Arc::new),
+        sketch: Sketch::of("m", values),
     }))
 }
 
@@ -55,7 +47,7 @@ fn vector(id: &str, revision: u64, values: &[f32]) -> Change {
 fn step(state: &mut State, changes: Vec<Change>) -> Vec<(String, bool, isize)> {
     let mut given = Vec::new();
     state.step(changes.into_iter(), |item, diff| {
-        given.push((item.shown.id.to_string(), item.sketch.is_some(), diff));
+        given.push((item.shown.id().to_string(), item.sketch.is_some(), diff));
     });
     given
 }
@@ -97,6 +89,20 @@ fn a_vector_belongs_to_a_version_or_to_its_text() {
     assert_eq!(step(&mut state, vec![old]), [], "a later one stays");
     let gone = Change::VectorGone("x:1".into(), Version { revision: 3, enrichment: 0 });
     assert_eq!(step(&mut state, vec![gone]), [given("x:1", true, -1), given("x:1", false, 1)]);
+}
+
+#[test]
+fn a_vector_that_went_before_its_version_came_leaves_nothing() {
+    let mut state = State::new(settings(), 1);
+    let gone = |revision| Change::VectorGone("x:1".into(), Version { revision, enrichment: 0 });
+    assert_eq!(step(&mut state, vec![vector("x:1", 2, &[1.0, 0.5]), gone(1)]), []);
+    assert_eq!(state.len(), 1, "a later one stays");
+    assert_eq!(step(&mut state, vec![version("x:1", 1, NOW, A)]), [given("x:1", false, 1)]);
+    assert_eq!(step(&mut state, vec![gone(2), version("x:1", 2, NOW, A)]), [], "nor is it found later");
+    assert_eq!(step(&mut state, vec![Change::Gone("x:1".into())]), [given("x:1", false, -1)]);
+    step(&mut state, vec![vector("x:1", 3, &[1.0, 0.5])]);
+    step(&mut state, vec![gone(3)]);
+    assert!(state.is_empty() && state.waiting.is_empty());
 }
 
 #[test]

@@ -9,8 +9,9 @@ use dataflows::Epoch;
 use dataflows::collect::{Committer, collect};
 use dataflows::event::Version;
 use dataflows::record::Record;
-use dataflows::stories::item::{Settings, Shown, symbol};
+use dataflows::stories::item::{Settings, symbol};
 use dataflows::stories::items::{Change, Vectored, Versioned};
+use dataflows::stories::shown::Shown;
 use dataflows::stories::signature::Signature;
 use dataflows::stories::sketch::Sketch;
 use dataflows::stories::{self, Counts, Gauges, Part, Story};
@@ -42,16 +43,15 @@ pub fn version(id: &str, revision: u64, at: i64, platform: &str, author: &str, t
         published_at: Millis(at),
         text: symbol(text),
         signature: Signature::of(text),
-        shown: Arc::new(Shown {
-            id: id.into(),
-            platform: platform.into(),
-            author: (!author.is_empty()).then(|| author.into()),
-            title: text.into(),
-            has_title: false,
-            url: Some(format!("https://example.org/{id}").into()),
-            topics: Box::new([]),
-            compound: None,
-        }),
+        shown: Shown {
+            id,
+            platform,
+            author: (!author.is_empty()).then_some(author),
+            title: text,
+            url: Some(&format!("https://example.org/{id}")),
+            ..Shown::default()
+        }
+        .packed(),
     }
 }
 
@@ -60,7 +60,7 @@ pub fn vector(id: &str, revision: u64, at: i64, values: &[f32]) -> Change {
         id: id.into(),
         version: Version { revision, enrichment: 0 },
         published_at: Millis(at),
-        sketch: Sketch::of("m", values).map(Arc::new),
+        sketch: Sketch::of("m", values),
     }))
 }
 

@@ -51,7 +51,7 @@ impl Oracle {
                 past.iter().for_each(|id| _ = self.vectors.remove(id));
             }
             Change::Version(new) => {
-                let id = new.shown.id.to_string();
+                let id = new.shown.id().to_string();
                 let other = |text: Option<u64>| text.is_some_and(|text| text != new.text);
                 if new.signature.is_none()
                     || self.is_past(new.published_at)
@@ -76,7 +76,7 @@ impl Oracle {
             }
         }
         let Some(id) = change.id() else { return };
-        if let (Some(version), Some((vector, text))) = (self.versions.get(&**id), self.vectors.get_mut(&**id))
+        if let (Some(version), Some((vector, text))) = (self.versions.get(id), self.vectors.get_mut(id))
             && vector.version == version.version
         {
             *text = Some(version.text);
@@ -159,7 +159,7 @@ impl Oracle {
             .iter()
             .enumerate()
             .flat_map(|(n, (part, ..))| part.iter().map(move |i| (n, *i)))
-            .map(|(n, i)| (items[i].shown.id.to_string(), n))
+            .map(|(n, i)| (items[i].shown.id().to_string(), n))
             .collect();
         let mut claims: BTreeMap<usize, Vec<&Story>> = BTreeMap::new();
         for story in before.values().filter(|s| s.merged_into.is_none()) {
@@ -178,7 +178,7 @@ impl Oracle {
             let (id, opened_at) = match claimed.first() {
                 Some(oldest) => (oldest.id.clone(), oldest.opened_at),
                 // Its id is its own; the test gives it the one that the graph gave.
-                None => (format!("new-{}", members[0].shown.id), Millis(self.clock)),
+                None => (format!("new-{}", members[0].shown.id()), Millis(self.clock)),
             };
             for other in claimed.iter().skip(1) {
                 let merged = Story { merged_into: Some(id.clone()), ..(*other).clone() };
@@ -240,27 +240,29 @@ fn sets(n: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>
 }
 
 fn author_count(items: &[&Item]) -> usize {
-    let known = items.iter().filter(|i| i.shown.author.is_some());
-    known.map(|i| (i.shown.platform.clone(), i.shown.author.clone())).collect::<BTreeSet<_>>().len()
+    let known = items.iter().filter(|i| i.shown.shown().author.is_some());
+    known.map(|i| (i.shown.shown().platform, i.shown.shown().author)).collect::<BTreeSet<_>>().len()
 }
 
 fn is_story(items: &[&Item]) -> bool {
-    author_count(items) > 1 || items.iter().any(|i| i.shown.platform != items[0].shown.platform)
+    author_count(items) > 1
+        || items.iter().any(|i| i.shown.shown().platform != items[0].shown.shown().platform)
 }
 
 fn tell(id: String, opened_at: Millis, items: &[&Item], split: bool, links: [u32; 3]) -> Story {
     let first = items[0];
     let last = items.iter().map(|i| i.key.at.0).max().expect("members");
-    let best = items.iter().find(|i| i.shown.has_title).unwrap_or(&first);
+    let best = items.iter().find(|i| i.shown.shown().has_title).unwrap_or(&first);
     let mut platforms: Vec<StoryPlatform> = Vec::new();
     for item in items {
-        if platforms.iter().all(|p| p.platform != *item.shown.platform) {
-            let there: Vec<_> = items.iter().filter(|i| i.shown.platform == item.shown.platform).collect();
+        if platforms.iter().all(|p| p.platform != item.shown.shown().platform) {
+            let there: Vec<_> =
+                items.iter().filter(|i| i.shown.shown().platform == item.shown.shown().platform).collect();
             platforms.push(StoryPlatform {
-                platform: item.shown.platform.to_string(),
+                platform: item.shown.shown().platform.to_string(),
                 items: there.len() as u32,
                 first_seen: there.iter().map(|i| i.key.at).min().expect("members"),
-                url: there.iter().find_map(|i| i.shown.url.as_deref().map(str::to_string)),
+                url: there.iter().find_map(|i| i.shown.shown().url.map(str::to_string)),
             });
         }
     }
@@ -280,24 +282,25 @@ fn tell(id: String, opened_at: Millis, items: &[&Item], split: bool, links: [u32
     if split {
         why.push("part of something too large, by its closest links".into());
     }
-    let compounds: Vec<i32> = items.iter().filter_map(|i| i.shown.compound).collect();
+    let compounds: Vec<i32> = items.iter().filter_map(|i| i.shown.shown().compound).collect();
     let mean = compounds.iter().map(|c| f64::from(*c)).sum::<f64>() / compounds.len() as f64 / 1e4;
-    let mut topics: Vec<String> = items.iter().flat_map(|i| i.shown.topics.to_vec()).collect();
+    let mut topics: Vec<String> =
+        items.iter().flat_map(|i| i.shown.shown().topics).map(str::to_string).collect();
     topics.sort();
     topics.dedup();
     Story {
         id,
         opened_at,
-        title: best.shown.title.to_string(),
-        representative: best.shown.id.to_string(),
-        url: best.shown.url.as_deref().map(str::to_string),
+        title: best.shown.shown().title.to_string(),
+        representative: best.shown.shown().id.to_string(),
+        url: best.shown.shown().url.map(str::to_string),
         items: items.len() as u32,
         authors: author_count(items) as u32,
         platforms,
         first_seen: FirstSeen {
             at: first.key.at,
-            platform: first.shown.platform.to_string(),
-            content_id: first.shown.id.to_string(),
+            platform: first.shown.shown().platform.to_string(),
+            content_id: first.shown.shown().id.to_string(),
         },
         last_seen: Millis(last),
         velocity_per_hour: items.iter().filter(|i| last - i.key.at.0 < HOUR_MS).count() as u32,
@@ -305,7 +308,7 @@ fn tell(id: String, opened_at: Millis, items: &[&Item], split: bool, links: [u32
             .into_iter()
             .map(|h| StoryHour { start: Millis(h * HOUR_MS), items: in_hour(h) })
             .collect(),
-        members: items.iter().take(50).map(|i| i.shown.id.to_string()).collect(),
+        members: items.iter().take(50).map(|i| i.shown.shown().id.to_string()).collect(),
         split,
         merged_into: None,
         topics,

@@ -3,11 +3,11 @@
 //! workers, at every epoch, and over a restart.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use dataflows::event::Version;
-use dataflows::stories::item::{Settings, Shown};
+use dataflows::stories::item::Settings;
 use dataflows::stories::items::Change;
+use dataflows::stories::shown::Shown;
 use dataflows::time::{HOUR_MS, Millis};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -56,11 +56,11 @@ impl Writer {
         let mut version = version(id, revision, at, platform, author, text);
         let shown = Shown {
             has_title: self.rng.random_range(0..3) == 0,
-            topics: (0..self.rng.random_range(0..2)).map(|n| format!("t{n}")).collect(),
+            topics: ["t0"].into_iter().take(self.rng.random_range(0..2)).collect(),
             compound: (self.rng.random_range(0..3) > 0).then(|| self.rng.random_range(-10_000..=10_000)),
-            ..Shown::clone(&version.shown)
+            ..version.shown.shown()
         };
-        version.shown = Arc::new(shown);
+        version.shown = shown.packed();
         Change::Version(Box::new(version))
     }
 
@@ -133,7 +133,7 @@ fn script(seed: u64, epochs: usize) -> Script {
             epoch.extend(writer.change());
         }
         for change in &epoch {
-            let Some(id) = change.id().cloned() else { continue };
+            let Some(id) = change.id().map(str::to_string) else { continue };
             match change {
                 Change::Version(_) => _ = versions.insert(id, change.clone()),
                 Change::Vector(_) => _ = vectors.insert(id, change.clone()),
