@@ -145,7 +145,7 @@ pub fn decoded<'scope>(
 
 /// To the worker that holds the item.
 pub fn routed(change: Change) -> Routed {
-    (change.id().map_or(0, |id| item::symbol(id)), change)
+    (change.id().map_or(0, item::symbol), change)
 }
 
 type ItemChange = (Arc<Item>, isize);

@@ -207,7 +207,7 @@ mod tests {
             for _ in 0..60 {
                 let changes: Vec<Change> = (0..rng.random_range(1..200))
                     .map(|_| {
-                        let author = rng.random_range(0..40u64) << rng.random_range(0..2) * 40;
+                        let author = rng.random_range(0..40u64) << (rng.random_range(0..2) * 40);
                         (key(rng.random_range(0..2), rng.random_range(0..3)), author, rng.random_range(-2..3))
                     })
                     .collect();

@@ -30,7 +30,8 @@ impl Numbered {
     pub fn leave(&mut self, symbol: Symbol) -> u32 {
         let items = &self.items;
         let found = self.numbers.find_entry(hash(symbol), |number| items[*number].key.symbol == symbol);
-        found.ok().expect("an item leaves that entered").remove().0
+        let Ok(entry) = found else { panic!("an item leaves that entered") };
+        entry.remove().0
     }
 
     #[cfg(test)]

@@ -41,7 +41,7 @@ fn item(random: &mut StdRng, n: usize) -> Arc<Item> {
     Arc::new(Item {
         key: Key { at: Millis(random.random_range(0..50)), symbol: symbol(&id) },
         signature: Signature::of(&text).expect("long enough"),
-        sketch: (n % 3 > 0).then(|| Sketch::of("m", &values)).flatten(),
+        sketch: (!n.is_multiple_of(3)).then(|| Sketch::of("m", &values)).flatten(),
         shown: Shown { id: &id, platform: "x", ..Shown::default() }.packed(),
     })
 }
