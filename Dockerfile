@@ -26,11 +26,13 @@ COPY LICENSE-MIT LICENSE-APACHE THIRD-PARTY.md /usr/share/doc/tidings/
 USER tidings
 WORKDIR /var/lib/tidings
 # Another address than loopback needs TIDINGS_API_TOKEN or TIDINGS_API_TOKEN_FILE.
-# What ONNX Runtime frees goes back to the system at once (`tidings run` sets it for its
+# What is freed goes back to the system at once (`tidings run` sets it for its
 # own supervised process).
 ENV TIDINGS_DATA_DIR=/var/lib/tidings/data \
     TIDINGS_LISTEN=0.0.0.0:8080 \
-    MALLOC_TRIM_THRESHOLD_=131072
+    MALLOC_TRIM_THRESHOLD_=131072 \
+    MALLOC_ARENA_MAX=2 \
+    MIMALLOC_PURGE_DELAY=0
 VOLUME /var/lib/tidings/data
 EXPOSE 8080
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 \

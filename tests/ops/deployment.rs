@@ -21,8 +21,9 @@ const SERVICE: &str = "k8s/service.yaml";
 const SCRAPE: &str = "config/prometheus/prometheus.yml";
 const UNIT: &str = "config/systemd/tidings.service";
 
-/// Read by others than the configuration: the folder of the models, and glibc.
-const READ_ELSEWHERE: [&str; 2] = ["TIDINGS_CACHE", "MALLOC_TRIM_THRESHOLD_"];
+/// Read by others than the configuration: the folder of the models, and the allocators.
+const READ_ELSEWHERE: [&str; 4] =
+    ["TIDINGS_CACHE", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX", "MIMALLOC_PURGE_DELAY"];
 
 /// A file of the repository without its comments; of Compose, the service `tidings`.
 fn file(name: &str) -> String {
@@ -105,12 +106,14 @@ fn every_variable_is_one_that_the_program_reads_and_its_value_is_taken() {
 }
 
 #[test]
-fn what_the_allocator_gives_back_is_set_alike_everywhere() {
-    let of = |name| variables(name).into_iter().find(|(variable, _)| variable == READ_ELSEWHERE[1]);
-    let in_image = of(IMAGE).expect("set in the image");
-    assert_eq!(of(UNIT), Some(in_image.clone()));
+fn what_the_allocators_give_back_is_set_alike_everywhere() {
     let own = include_str!("../../src/cli/run.rs");
-    assert!(own.contains(&format!("(\"{}\", \"{}\")", in_image.0, in_image.1)), "{in_image:?}");
+    for allocator in &READ_ELSEWHERE[1..] {
+        let of = |name| variables(name).into_iter().find(|(variable, _)| variable == allocator);
+        let in_image = of(IMAGE).expect("set in the image");
+        assert_eq!(of(UNIT), Some(in_image.clone()));
+        assert!(own.contains(&format!("(\"{}\", \"{}\")", in_image.0, in_image.1)), "{in_image:?}");
+    }
 }
 
 #[test]

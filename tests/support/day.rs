@@ -19,9 +19,9 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Items a minute, in tenths, by platform: the budget of the Bluesky source, and about what
 /// the others publish.
 const RATES: [(&str, u64); 5] =
-    [("bluesky", 600), ("mastodon", 25), ("rss", 8), ("hackernews", 4), ("youtube", 1)];
+    [("bluesky", 200), ("mastodon", 25), ("rss", 8), ("hackernews", 4), ("youtube", 1)];
 /// Items of a whole day.
-pub const ITEMS: usize = (600 + 25 + 8 + 4 + 1) * 24 * 60 / 10;
+pub const ITEMS: usize = (200 + 25 + 8 + 4 + 1) * 24 * 60 / 10;
 const AUTHORS: f64 = 60_000.0;
 const HASHTAGS: f64 = 4_000.0;
 const TOPIC_WORDS: [&str; 12] = [

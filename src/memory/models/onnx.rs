@@ -23,8 +23,8 @@ use crate::memory::DIMENSIONS;
 const BATCH_VARIANT_SHA256: &str = "afdb6f1a0e45b715d0bb9b11772f032c399babd23bfc31fed1c170afc848bdb1";
 
 /// Tokens of one run, padding included: what it needs grows with them, and with the square
-/// of a text's length. Two texts of the greatest length; eight took 300 MB.
-const RUN_TOKENS_MAX: usize = 512;
+/// of a text's length. One text of the greatest length; eight took 300 MB.
+const RUN_TOKENS_MAX: usize = 256;
 
 pub(super) struct Onnx {
     id: String,
