@@ -1,6 +1,6 @@
 //! Memory: on one core, with the real embedding model, `tidings run` stays under 350 MB over
-//! what the default sources bring. The short form replays a few minutes of a day at their
-//! full budget, the long form some hours; `cargo bench --bench footprint` the whole day.
+//! hours of what the default sources bring. The short form replays one at their full budget,
+//! the long form eight; `cargo bench --bench footprint` the whole day.
 
 #[path = "support/day.rs"]
 mod day;
@@ -11,7 +11,7 @@ const PEAK_MB_MAX: f64 = 350.0;
 
 #[expect(clippy::disallowed_methods, reason = "the form of the tests is chosen by the environment")]
 fn items() -> usize {
-    if std::env::var_os("TIDINGS_TEST_LONG").is_some() { 20_000 } else { 1_500 }
+    if std::env::var_os("TIDINGS_TEST_LONG").is_some() { 12_000 } else { 1_500 }
 }
 
 #[test]
