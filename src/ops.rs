@@ -1,6 +1,7 @@
 //! Operating: metrics, health, HTTP, logging, supervision, the data folder.
 
 pub mod exit;
+pub mod failpoint;
 pub mod metrics;
 pub mod health;
 pub mod http;

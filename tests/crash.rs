@@ -8,6 +8,8 @@
 mod broker;
 #[path = "support/generate.rs"]
 mod generate;
+#[path = "crash/matrix.rs"]
+mod matrix;
 #[path = "crash/tidings.rs"]
 mod tidings_process;
 
@@ -142,7 +144,11 @@ fn check(backend: Backend, seed: u64, events: usize, kill_every: Option<Duration
     assert!(kill_every.is_none() || kills >= 3, "the process was killed while it worked");
     settle(&tidings, &expected);
     let tidings = Arc::into_inner(tidings).expect("the killer is done");
-    let versions = tidings.stop_and_read_versions();
+    once_each(&stream, tidings.stop_and_read_versions());
+}
+
+/// Every version that was sent, and each once.
+fn once_each(stream: &Stream, versions: Vec<(String, u64)>) {
     let mut counts: BTreeMap<(String, u64), usize> = BTreeMap::new();
     versions.into_iter().for_each(|version| *counts.entry(version).or_default() += 1);
     let twice: Vec<_> = counts.iter().filter(|(_, n)| **n > 1).take(5).collect();

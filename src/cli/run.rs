@@ -12,6 +12,7 @@ use crate::config::{Config, Loaded};
 use crate::ops::client::held;
 use crate::ops::data_dir::{DataDir, Opened};
 use crate::ops::exit::{Exit, Failure};
+use crate::ops::failpoint::{self, DieAt};
 use crate::ops::health::{self, Health};
 use crate::ops::http::{self, Access};
 use crate::ops::node::{Node, Role};
@@ -35,6 +36,9 @@ pub struct RunArgs {
     /// Set by the supervisor for its child: how often it was started again.
     #[arg(long, hide = true, value_name = "RESTARTS")]
     pub supervised: Option<u32>,
+    /// For tests: where the process is to be killed.
+    #[arg(long, hide = true, value_name = "POINT")]
+    pub die_at: Option<DieAt>,
 }
 
 pub(super) fn run(loaded: Loaded, args: &RunArgs) -> Result<ExitCode, Failure> {
@@ -69,6 +73,7 @@ const ALLOCATORS: [(&str, &str); 3] =
 
 /// The process that does the work, until it is told to stop.
 fn serve(loaded: Loaded, args: &RunArgs) -> Result<Exit, Failure> {
+    args.die_at.iter().cloned().for_each(failpoint::arm);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

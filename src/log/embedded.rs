@@ -33,6 +33,7 @@ use super::{
     Committer, Log, LogError, Reader, Settings, TopicInfo, TopicSpec, Transaction, metrics, partition,
     record_bytes,
 };
+use crate::ops::failpoint;
 
 pub(crate) struct EmbeddedLog {
     shared: Shared,
@@ -71,7 +72,9 @@ impl Log for EmbeddedLog {
 
     fn append(&self, records: Vec<Record>) -> Result<Vec<(TopicPartition, u64)>, LogError> {
         let _timer = metrics::APPEND_SECONDS.start_timer();
-        self.shared.write(&records, &Positions::new(), "", None)
+        let places = self.shared.write(&records, &Positions::new(), "", None)?;
+        failpoint::pass("append.done", "");
+        Ok(places)
     }
 
     fn committer(&self, id: &str) -> Result<Box<dyn Committer>, LogError> {
@@ -116,7 +119,10 @@ impl Committer for EmbeddedCommitter {
     fn commit(&mut self, transaction: &Transaction) -> Result<(), LogError> {
         let _timer = metrics::COMMIT_SECONDS.start_timer();
         let Transaction { group, records, positions } = transaction;
-        self.shared.write(records, positions, group, Some(self.holder.clone())).map(drop)
+        failpoint::pass("commit.produced", &self.holder.id);
+        self.shared.write(records, positions, group, Some(self.holder.clone()))?;
+        failpoint::pass("commit.done", &self.holder.id);
+        Ok(())
     }
 }
 

@@ -29,6 +29,7 @@ use self::commit::KafkaCommitter;
 use self::reader::KafkaReader;
 use self::topics::Topics;
 use super::{Committer, Log, LogError, Reader, Settings, TopicInfo, TopicSpec, metrics, record_bytes};
+use crate::ops::failpoint;
 
 pub(crate) struct KafkaLog {
     topics: Arc<Topics>,
@@ -66,6 +67,7 @@ impl Log for KafkaLog {
     fn append(&self, records: Vec<Record>) -> Result<Vec<(TopicPartition, u64)>, LogError> {
         let _timer = metrics::APPEND_SECONDS.start_timer();
         let places = self.appender()?.append(&self.topics, &records)?;
+        failpoint::pass("append.done", "");
         count_written(&records);
         Ok(places)
     }

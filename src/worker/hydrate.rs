@@ -16,6 +16,7 @@ use timely::worker::Worker;
 use super::Context;
 use super::index::{ends, reached};
 use crate::log::{LogError, partition};
+use crate::ops::failpoint;
 
 /// Contributions fed into one epoch while hydrating, per worker.
 const HYDRATE_EPOCH: usize = 20_000;
@@ -77,6 +78,7 @@ impl Hydration<'_> {
             let subject = trends::symbol(hash, trend.subject.kind, &trend.subject.name);
             feed.trends.send(trends::Published { subject, trend });
         }
+        failpoint::pass("hydrate.fed", "published");
         let mut chunk = Vec::with_capacity(HYDRATE_EPOCH);
         let index = self.context.pipeline.index.clone();
         let (worker_index, peers) = (self.worker.index(), self.worker.peers());
@@ -100,6 +102,7 @@ impl Hydration<'_> {
             })
             .map_err(|e| LogError::Fatal(e.to_string()))?;
         feed.updates.send_batch(&mut chunk);
+        failpoint::pass("hydrate.fed", "contributions");
         step(self.worker, hydrated, feed);
         feed.updates.send(Update { ingested_at: clock, plus: None, minus: None });
         Ok(())

@@ -25,6 +25,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Log, LogError};
+use crate::ops::failpoint;
 
 /// Layout of the stored entries; another one is rebuilt from the log.
 const FORMAT: &[u8] = b"2";
@@ -164,6 +165,7 @@ impl Index {
             read += batch.len() as u64;
             for part in batch.chunks(BATCH_ENTRIES_MAX) {
                 self.apply(part)?;
+                failpoint::pass("index.caught_up", "");
             }
             progress(read);
         }
@@ -401,7 +403,9 @@ impl WorkerIndex {
             changes.insert(id, entry);
         }
         let aged = &mut self.aged;
+        failpoint::pass("index.behind", "");
         self.index.write(changes.iter().map(|(id, entry)| (&**id, aged.remove(id), entry.as_deref())))?;
+        failpoint::pass("index.written", "");
         self.looked_up = None;
         for (id, entry) in changes {
             if self.overlay.get(&id).is_some_and(|(epoch, _)| *epoch <= through) {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use dataflows::event::Enriched;
-use dataflows::record::topic;
+use dataflows::record::{Stored, topic};
 use serde_json::Value;
 use tidings::worker::index::{ends, reached};
 
@@ -34,7 +34,7 @@ impl Tidings {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let name = folder.path().file_name().expect("named").to_string_lossy().replace('.', "");
         let prefix = format!("crash-{name}.");
-        let child = Mutex::new(spawn(folder.path(), backend, &prefix));
+        let child = Mutex::new(spawn(folder.path(), backend, &prefix, &[]));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -47,12 +47,32 @@ impl Tidings {
         tidings
     }
 
-    /// SIGKILL, no matter what it does, and a new process on the same folder.
-    pub fn kill_and_restart(&self) {
+    /// SIGKILL, no matter what it does.
+    pub fn kill(&self) {
         let mut child = self.child.lock().expect("not poisoned");
         child.kill().expect("can be killed");
         child.wait().expect("ends");
-        *child = spawn(self.folder.path(), self.backend, &self.prefix);
+    }
+
+    /// The same, and a new process on the same folder.
+    pub fn kill_and_restart(&self) {
+        self.kill_and_restart_with(&[]);
+    }
+
+    /// The same, with further arguments.
+    pub fn kill_and_restart_with(&self, arguments: &[&str]) {
+        self.kill();
+        *self.child.lock().expect("not poisoned") =
+            spawn(self.folder.path(), self.backend, &self.prefix, arguments);
+    }
+
+    /// If it ended, how.
+    pub fn ended(&self) -> Option<std::process::ExitStatus> {
+        self.child.lock().expect("not poisoned").try_wait().expect("can be asked")
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     fn url(&self, path: &str) -> Option<String> {
@@ -83,20 +103,27 @@ impl Tidings {
         }
     }
 
+    fn post(&self, body: &str) -> Result<String, String> {
+        let url = self.url("/v1/events").ok_or("no address".to_string())?;
+        self.runtime.block_on(async {
+            let request = self.client.post(url).header("content-type", "application/x-ndjson");
+            let answer = request.body(body.to_string()).send().await.map_err(|e| e.to_string())?;
+            let status = answer.status();
+            let text = answer.text().await.map_err(|e| e.to_string())?;
+            if status.as_u16() == 202 { Ok(text) } else { Err(format!("{status}: {text}")) }
+        })
+    }
+
+    /// Sends the batch; whether it was acknowledged.
+    pub fn post_once(&self, body: &str) -> bool {
+        self.post(body).is_ok()
+    }
+
     /// Sends the batch until it is acknowledged: the process may die at any time.
     pub fn post_until_accepted(&self, body: &str) {
         let until = Instant::now() + ACCEPTED_WITHIN;
         loop {
-            let sent = self.url("/v1/events").ok_or("no address".to_string()).and_then(|url| {
-                self.runtime.block_on(async {
-                    let request = self.client.post(url).header("content-type", "application/x-ndjson");
-                    let answer = request.body(body.to_string()).send().await.map_err(|e| e.to_string())?;
-                    let status = answer.status();
-                    let text = answer.text().await.map_err(|e| e.to_string())?;
-                    if status.as_u16() == 202 { Ok(text) } else { Err(format!("{status}: {text}")) }
-                })
-            });
-            match sent {
+            match self.post(body) {
                 Ok(receipt) => {
                     let receipt: Value = serde_json::from_str(&receipt).expect("a receipt");
                     assert_eq!(receipt["rejected"], 0, "{receipt}");
@@ -108,31 +135,48 @@ impl Tidings {
         }
     }
 
-    /// Ends the process in order, then reads content.enriched as any consumer would.
+    /// Ends the process in order, then reads a topic as any consumer would.
+    pub fn stop_and_read(self, topic: &str) -> Vec<Stored> {
+        self.stop();
+        self.read(topic)
+    }
+
+    /// The versions in content.enriched.
     pub fn stop_and_read_versions(self) -> Vec<(String, u64)> {
-        let mut child = self.child.into_inner().expect("not poisoned");
+        self.stop_and_read(topic::ENRICHED).iter().map(version).collect()
+    }
+
+    pub fn stop(&self) {
+        let mut child = self.child.lock().expect("not poisoned");
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("can be signalled");
         let status = child.wait().expect("ends");
         assert!(status.success(), "SIGTERM ends it in order: {status}");
-        let mut settings = crate::tidings_process::log_settings();
+    }
+
+    /// Everything in a topic, read committed, once the process has stopped.
+    pub fn read(&self, topic: &str) -> Vec<Stored> {
+        let mut settings = log_settings();
         if let Backend::Kafka { .. } = self.backend {
             settings.kafka.bootstrap_servers = crate::broker::bootstrap_servers();
             settings.topic_prefix = self.prefix.clone();
         }
         let log = tidings::log::open(&settings, self.folder.path()).expect("the log opens");
-        let ends = ends(log.as_ref(), topic::ENRICHED).expect("the topic is there");
+        let ends = ends(log.as_ref(), topic).expect("the topic is there");
         let mut reader = log.reader(&ends.keys().map(|p| (p.clone(), 0)).collect()).expect("can be read");
-        let mut versions = Vec::new();
+        let mut records = Vec::new();
         while !reached(&reader.positions(), &ends) {
-            for stored in reader.poll(Duration::from_millis(500), 4 << 20).expect("can be read") {
-                let value = stored.value.expect("no tombstones within a test");
-                let enriched: Enriched = serde_json::from_slice(&value).expect("an enriched record");
-                versions.push((enriched.id, enriched.version.revision));
-            }
+            records.extend(reader.poll(Duration::from_millis(500), 4 << 20).expect("can be read"));
         }
-        versions
+        records
     }
+}
+
+/// Content id and revision of a record of content.enriched.
+pub fn version(stored: &Stored) -> (String, u64) {
+    let value = stored.value.as_ref().expect("no tombstones within a test");
+    let enriched: Enriched = serde_json::from_slice(value).expect("an enriched record");
+    (enriched.id, enriched.version.revision)
 }
 
 /// The log's settings as they are by default.
@@ -144,7 +188,7 @@ pub fn log_settings() -> tidings::log::Settings {
     toml::from_str::<Default>(include_str!("../../config/default.toml")).expect("config/default.toml").log
 }
 
-fn spawn(folder: &std::path::Path, backend: Backend, prefix: &str) -> Child {
+fn spawn(folder: &std::path::Path, backend: Backend, prefix: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
     command.env_clear().args([
         "run",
@@ -155,7 +199,7 @@ fn spawn(folder: &std::path::Path, backend: Backend, prefix: &str) -> Child {
         "--listen",
         "127.0.0.1:0",
     ]);
-    command.arg("--data-dir").arg(folder);
+    command.arg("--data-dir").arg(folder).args(arguments);
     let (Backend::Embedded { workers } | Backend::Kafka { workers }) = backend;
     command.args(["--set", &format!("worker.workers={workers}")]);
     if let Backend::Kafka { .. } = backend {

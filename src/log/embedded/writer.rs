@@ -20,6 +20,7 @@ use super::disk::Disk;
 use super::format;
 use super::store::{Store, TIME_INDEX_RECORDS, Tail, Topic, storage};
 use crate::log::LogError;
+use crate::ops::failpoint;
 
 /// The place of each record of a batch, in its order.
 pub(super) type Places = Vec<(TopicPartition, u64)>;
@@ -120,13 +121,16 @@ struct Group<'a> {
     batch: OwnedWriteBatch,
     tails: BTreeMap<(u32, u32), (Arc<Topic>, Tail)>,
     epochs: HashMap<String, u64>,
+    /// Whose commits are in it.
+    holders: Vec<String>,
 }
 
 fn write_group(store: &Store, disk: &mut Disk, epochs: &mut HashMap<String, u64>, jobs: Vec<Job>) {
     // A store that cannot say how large it is is not taken for a full one.
     let full = disk.check(|| store.db.disk_space().unwrap_or(0));
     let batch = store.db.batch().durability(Some(store.durability()));
-    let mut group = Group { store, batch, tails: BTreeMap::new(), epochs: HashMap::new() };
+    let mut group =
+        Group { store, batch, tails: BTreeMap::new(), epochs: HashMap::new(), holders: Vec::new() };
     let mut accepted = Vec::with_capacity(jobs.len());
     for Job { work, answer } in jobs {
         let outcome = match work {
@@ -178,6 +182,7 @@ impl Group<'_> {
             if current != Some(&epoch) {
                 return Err(LogError::Fenced(id));
             }
+            self.holders.push(id);
         }
         let mut places = Vec::with_capacity(records.len());
         for record in records {
@@ -211,6 +216,7 @@ impl Group<'_> {
     /// After a failure nothing in memory has changed; the store refuses every
     /// later write, so the offsets given here cannot be given to others.
     fn commit(self, epochs: &mut HashMap<String, u64>) -> Result<(), LogError> {
+        self.holders.iter().for_each(|id| failpoint::pass("commit.positioned", id));
         self.batch.commit().map_err(storage)?;
         epochs.extend(self.epochs);
         for ((_, partition), (topic, tail)) in self.tails {

@@ -23,6 +23,7 @@ use super::client::{self, classify};
 use super::topics::Topics;
 use super::{count_written, headers, record_of};
 use crate::log::{Committer, LogError, Transaction, metrics};
+use crate::ops::failpoint;
 
 /// How often reports are taken while records are on their way.
 const POLL_STEP: Duration = Duration::from_millis(1);
@@ -131,6 +132,7 @@ impl KafkaCommitter {
     }
 
     fn finish(&self, transaction: &Transaction, offsets: &TopicPartitionList) -> Result<(), LogError> {
+        failpoint::pass("commit.produced", &self.id);
         if let Some(metadata) = self.groups.get(&transaction.group)
             && offsets.count() > 0
         {
@@ -138,6 +140,7 @@ impl KafkaCommitter {
                 self.producer.send_offsets_to_transaction(offsets, metadata, self.topics.timeout())
             })?;
         }
+        failpoint::pass("commit.positioned", &self.id);
         match self.retrying("committing", || self.producer.commit_transaction(self.topics.timeout())) {
             // It may be decided or not: only a new committer can tell.
             Err(LogError::Retry(why)) => Err(LogError::Fatal(why)),
@@ -215,6 +218,7 @@ impl Committer for KafkaCommitter {
         }
         self.know_group(transaction)?;
         self.send_records(transaction)?;
+        failpoint::pass("commit.done", &self.id);
         count_written(&transaction.records);
         Ok(())
     }
