@@ -144,7 +144,8 @@ fn check(backend: Backend, seed: u64, events: usize, kill_every: Option<Duration
     assert!(kill_every.is_none() || kills >= 3, "the process was killed while it worked");
     settle(&tidings, &expected);
     let tidings = Arc::into_inner(tidings).expect("the killer is done");
-    once_each(&stream, tidings.stop_and_read_versions());
+    tidings.stop();
+    once_each(&stream, tidings.versions());
 }
 
 /// Every version that was sent, and each once.

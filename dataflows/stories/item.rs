@@ -85,6 +85,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    #[cfg(test)]
+    pub(super) fn of_tests() -> Self {
+        Self {
+            horizon_h: 72,
+            items_max: 1000,
+            words_alone_min: 0.6,
+            meaning_alone_min: 0.8,
+            meaning_within_h: 24,
+            words_min: 0.2,
+            meaning_min: 0.6,
+            component_items_max: 500,
+            words_close_min: 0.8,
+            meaning_close_min: 0.9,
+            words_neighbours_max: 8,
+            meaning_neighbours_max: 64,
+        }
+    }
+
     /// Whether the knobs make sense; errors name the knob.
     pub fn check(&self) -> Result<(), String> {
         const HORIZON_H_MAX: i64 = 30 * 24;

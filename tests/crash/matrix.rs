@@ -64,7 +64,7 @@ fn matrix(backend: Backend, seed: u64) {
     tidings.post_until_accepted(&lives.next().expect("one more").join("\n"));
     settle(&tidings, &expected);
     tidings.stop();
-    once_each(&stream, tidings.read(topic::ENRICHED).iter().map(tidings_process::version).collect());
+    once_each(&stream, tidings.versions());
     let mut folded: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
     for stored in tidings.read(topic::VOLUME) {
         folded.insert(stored.key, stored.value);

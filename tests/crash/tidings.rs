@@ -135,23 +135,18 @@ impl Tidings {
         }
     }
 
-    /// Ends the process in order, then reads a topic as any consumer would.
-    pub fn stop_and_read(self, topic: &str) -> Vec<Stored> {
-        self.stop();
-        self.read(topic)
-    }
-
-    /// The versions in content.enriched.
-    pub fn stop_and_read_versions(self) -> Vec<(String, u64)> {
-        self.stop_and_read(topic::ENRICHED).iter().map(version).collect()
-    }
-
+    /// Ends the process in order.
     pub fn stop(&self) {
         let mut child = self.child.lock().expect("not poisoned");
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("can be signalled");
         let status = child.wait().expect("ends");
         assert!(status.success(), "SIGTERM ends it in order: {status}");
+    }
+
+    /// The versions in content.enriched, as any consumer reads them, once it has stopped.
+    pub fn versions(&self) -> Vec<(String, u64)> {
+        self.read(topic::ENRICHED).iter().map(version).collect()
     }
 
     /// Everything in a topic, read committed, once the process has stopped.
@@ -173,7 +168,7 @@ impl Tidings {
 }
 
 /// Content id and revision of a record of content.enriched.
-pub fn version(stored: &Stored) -> (String, u64) {
+fn version(stored: &Stored) -> (String, u64) {
     let value = stored.value.as_ref().expect("no tombstones within a test");
     let enriched: Enriched = serde_json::from_slice(value).expect("an enriched record");
     (enriched.id, enriched.version.revision)

@@ -13,20 +13,7 @@ use crate::stories::sketch::Sketch;
 use crate::time::Millis;
 
 fn settings() -> Settings {
-    Settings {
-        horizon_h: 72,
-        items_max: 1000,
-        words_alone_min: 0.6,
-        meaning_alone_min: 0.8,
-        meaning_within_h: 24,
-        words_min: 0.2,
-        meaning_min: 0.6,
-        component_items_max: 500,
-        words_close_min: 0.8,
-        meaning_close_min: 0.9,
-        words_neighbours_max: 3,
-        meaning_neighbours_max: 3,
-    }
+    Settings { words_neighbours_max: 3, meaning_neighbours_max: 3, ..Settings::of_tests() }
 }
 
 /// One of a few texts with a word changed, so that many share bands; some have an embedding.

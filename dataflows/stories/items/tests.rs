@@ -7,20 +7,7 @@ use crate::time::HOUR_MS;
 const NOW: i64 = 1_790_000_000_000;
 
 fn settings() -> Settings {
-    Settings {
-        horizon_h: 72,
-        items_max: 3,
-        words_alone_min: 0.6,
-        meaning_alone_min: 0.8,
-        meaning_within_h: 24,
-        words_min: 0.2,
-        meaning_min: 0.6,
-        component_items_max: 500,
-        words_close_min: 0.8,
-        meaning_close_min: 0.9,
-        words_neighbours_max: 8,
-        meaning_neighbours_max: 64,
-    }
+    Settings { items_max: 3, ..Settings::of_tests() }
 }
 
 fn version(id: &str, revision: u64, at: i64, text: &str) -> Change {
